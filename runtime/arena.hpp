@@ -1,0 +1,29 @@
+// Page-backed, 64-byte aligned memory that a session owns: touched once at creation, so that no step meets a page
+// fault.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace weir {
+
+class Arena {
+ public:
+  /// Zero-filled. Throws Error(resource_exhausted) naming `what` and the size.
+  Arena(std::uint64_t bytes, const char* what);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  std::byte* at(std::uint64_t offset) { return begin_ + offset; }
+  const std::byte* at(std::uint64_t offset) const { return begin_ + offset; }
+  std::uint64_t bytes() const { return bytes_; }
+  /// Every f32 becomes a NaN, every byte a non-zero (tests).
+  void poison();
+
+ private:
+  std::byte* begin_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace weir

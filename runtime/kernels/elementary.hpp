@@ -1,0 +1,47 @@
+// exp and log of one float without branches, tables or calls, so that loops over them become vector code.
+//
+// exp: x = n·ln 2 + r with |r| ≤ ln 2 / 2 (W. Cody, W. Waite, "Software manual for the elementary functions", 1980: ln 2 in two
+// parts), then the Taylor polynomial of degree 7, whose remainder is below 2^-27. log: log(1 + e) = 2 artanh(s), s = e / (2 + e) ≤ 1/3, by
+// its series up to s^15, whose remainder is below 2^-29 of the result. Both are within 2 units in the last place.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "runtime/kernels/dispatch.hpp"
+
+namespace weir::kernels {
+
+/// e^x for x ≤ 0; 0 from -87.7 down (at -88 the exponent's bits are those of 0), NaN for NaN.
+WEIR_INLINE float exp_of_negative(float x) {
+  constexpr float lowest = -88.0f, round = 0x1.8p23f;  // adding `round` leaves the nearest integer in the low bits
+  const float clamped = x < lowest ? lowest : x;
+  const float shifted = clamped * 1.44269504f + round;
+  const float n = shifted - round;
+  const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1;
+  p = p * r + 1;
+  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) + 127u) << 23;
+  return p * std::bit_cast<float>(exponent);
+}
+
+/// log(1 + e) for e in [0, 1], also relative to a tiny result; NaN for NaN.
+WEIR_INLINE float log_of_one_plus(float e) {
+  const float s = e / (2 + e), square = s * s;
+  float p = 1.0f / 15;
+  p = p * square + 1.0f / 13;
+  p = p * square + 1.0f / 11;
+  p = p * square + 1.0f / 9;
+  p = p * square + 1.0f / 7;
+  p = p * square + 1.0f / 5;
+  p = p * square + 1.0f / 3;
+  return 2 * s + 2 * s * (square * p);
+}
+
+}  // namespace weir::kernels

@@ -1,0 +1,84 @@
+// Stochastic gradient descent as Keras computes it, the learning rate inside the velocity:
+//   without momentum: w -= learning_rate·g
+//   with it:          v = momentum·v - learning_rate·g;  w += v, or with nesterov w += momentum·v - learning_rate·g
+#include "runtime/kernel.hpp"
+#include "runtime/kernels/updates.hpp"
+
+namespace weir::kernels {
+namespace {
+
+struct PlainLoop {
+  WEIR_INLINE void operator()(float* __restrict w, const float* __restrict g, float rate, std::int64_t count) const {
+    for (std::int64_t i = 0; i < count; ++i) w[i] -= rate * g[i];
+  }
+};
+
+template <bool nesterov>
+struct MomentumLoop {
+  WEIR_INLINE void operator()(float* __restrict w, const float* __restrict g, float* __restrict v, float momentum, float rate,
+                              std::int64_t count) const {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float pull = rate * g[i];
+      v[i] = momentum * v[i] - pull;
+      w[i] += nesterov ? momentum * v[i] - pull : v[i];
+    }
+  }
+};
+
+class Sgd final : public Executable {
+ public:
+  Sgd(const Recipe& recipe, std::span<void* const> buffers)
+      : parameter_(pointer<float>(recipe, buffers, "parameter")), velocity_(pointer<float>(recipe, buffers, "velocity")),
+        gradient_(pointer<const float>(recipe, buffers, "gradient")),
+        learning_rate_(pointer<const double>(recipe, buffers, "learning_rate")),
+        momentum_(static_cast<float>(recipe.attributes.number("momentum"))), nesterov_(recipe.attributes.flag("nesterov")),
+        count_(physical_count(recipe.operand("parameter").shape)), threads_(recipe.threads) {}
+
+  void run() override {
+    const auto rate = static_cast<float>(*learning_rate_);
+    Blocks(count_, update_block).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      block(begin, end - begin, rate);
+    });
+  }
+
+ private:
+  void block(std::int64_t begin, std::int64_t count, float rate) const {
+    float* w = parameter_ + begin;
+    const float* g = gradient_ + begin;
+    if (!velocity_) return dispatch(PlainLoop{}, w, g, rate, count);
+    if (nesterov_) return dispatch(MomentumLoop<true>{}, w, g, velocity_ + begin, momentum_, rate, count);
+    dispatch(MomentumLoop<false>{}, w, g, velocity_ + begin, momentum_, rate, count);
+  }
+
+  float *parameter_, *velocity_;
+  const float* gradient_;
+  const double* learning_rate_;
+  float momentum_;
+  bool nesterov_;
+  std::int64_t count_;
+  int threads_;
+};
+
+void validate(const Recipe& recipe) {
+  check_update(recipe, {{"parameter", Access::update}, {"velocity", Access::update, DType::f32, true}});
+  check_attribute_names(recipe, {"momentum", "nesterov"});
+  flag_setting(recipe, "nesterov");
+  const double momentum = number_setting(recipe, "momentum", 0, 1);
+  if (momentum != 0 && !recipe.find("velocity")) reject(recipe, "momentum needs the operand \"velocity\"");
+}
+
+std::unique_ptr<Executable> create(const Recipe& recipe, std::span<void* const> buffers) {
+  return std::make_unique<Sgd>(recipe, buffers);
+}
+
+}  // namespace
+
+extern const KernelDef sgd;
+const KernelDef sgd{
+    .name = "sgd",
+    .summary = "stochastic gradient descent, with or without momentum",
+    .validate = validate,
+    .create = create,
+};
+
+}  // namespace weir::kernels

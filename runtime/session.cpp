@@ -1,0 +1,416 @@
+#include "runtime/session.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/arena.hpp"
+#include "runtime/finite.hpp"
+#include "runtime/formats/safetensors.hpp"
+#include "runtime/kernel.hpp"
+#include "runtime/parallel.hpp"
+
+namespace weir {
+namespace {
+
+[[noreturn]] void bad_data(const std::string& message) { throw Error(ErrorCode::invalid_data, message); }
+
+void check_fingerprint(const Plan& plan) {
+  if (plan.fingerprint.library == "any") return;
+  const Fingerprint here = host_target(plan.fingerprint.threads)->fingerprint();
+  if (here == plan.fingerprint) return;
+  throw Error(ErrorCode::fingerprint_mismatch, "the plan was made for " + plan.fingerprint.library + " on " +
+                                                   plan.fingerprint.instructions + ", this machine runs " +
+                                                   here.library + " on " + here.instructions +
+                                                   "; compile the specification here");
+}
+
+/// The executables of one list of steps, in runs of equal thread counts.
+struct StepList {
+  struct Run {
+    int threads;
+    std::size_t end;
+  };
+  std::vector<std::unique_ptr<Executable>> steps;
+  std::vector<Run> runs;
+
+  void add(std::unique_ptr<Executable> step, int threads) {
+    steps.push_back(std::move(step));
+    if (runs.empty() || runs.back().threads != threads) runs.push_back({threads, 0});
+    runs.back().end = steps.size();
+  }
+
+  void execute() {
+    std::size_t next = 0;
+    for (const Run& run : runs) {
+      const ThreadScope scope(run.threads);
+      for (; next < run.end; ++next) steps[next]->run();
+    }
+  }
+};
+
+struct ReadyProgram {
+  const Program* program = nullptr;
+  bool ready = false;
+  StepList refresh, compute, commit;
+};
+
+const std::byte* row(const TensorView& view, std::int64_t index, std::int64_t values) {
+  return static_cast<const std::byte*>(view.data) + static_cast<std::size_t>(index * values) * 4;
+}
+
+}  // namespace
+
+struct Session::State {
+  State(std::shared_ptr<const Plan> the_plan, const SessionOptions& the_options)
+      : plan(std::move(the_plan)),
+        options(the_options),
+        store(plan->store_bytes, "the model's parameters and optimizer state"),
+        arena(plan->arena_bytes(), "a training step") {
+    for (const Scalar& scalar : plan->scalars) scalars.push_back(scalar.initial);
+    step = index("step"), rows = index("rows"), rate = index("learning_rate");
+    scalars[index("seed")] = static_cast<double>(options.seed);
+    for (const Program& program : plan->programs) programs.push_back({&program, false, {}, {}, {}});
+    if (options.initialize)
+      for (const Parameter& parameter : plan->parameters) {
+        const Tensor value = initial_value(parameter.initializer, parameter.dims, options.seed, parameter.name);
+        pack(buffer(parameter).shape, value.bytes.data(), store.at(buffer(parameter).offset));
+      }
+  }
+
+  std::size_t index(std::string_view scalar) const { return static_cast<std::size_t>(plan->scalar(scalar)); }
+  const Buffer& buffer(const Parameter& parameter) const {
+    return plan->store[static_cast<std::size_t>(parameter.buffer)];
+  }
+
+  const Parameter& find(std::string_view name) const {
+    for (const Parameter& parameter : plan->parameters)
+      if (parameter.name == name) return parameter;
+    throw Error(ErrorCode::not_found, "the model has no parameter \"" + std::string(name) + "\"");
+  }
+
+  void* address(const Program& program, BufferRef ref) {
+    const auto at = static_cast<std::size_t>(ref.index);
+    if (ref.space == BufferRef::Space::scalar) return &scalars[at];
+    if (ref.space == BufferRef::Space::store) return store.at(plan->store[at].offset);
+    return arena.at(program.buffers[at].offset);
+  }
+
+  void prepare(ReadyProgram& ready) {
+    if (ready.ready) return;
+    const std::pair<const std::vector<Step>*, StepList*> lists[] = {{&ready.program->refresh, &ready.refresh},
+                                                                    {&ready.program->compute, &ready.compute},
+                                                                    {&ready.program->commit, &ready.commit}};
+    for (const auto& [steps, list] : lists) {
+      *list = {};
+      for (const Step& one : *steps) {
+        const Recipe& recipe = plan->recipes[static_cast<std::size_t>(one.recipe)];
+        std::vector<void*> pointers;
+        for (BufferRef ref : one.operands) pointers.push_back(address(*ready.program, ref));
+        list->add(make_executable(recipe, pointers), recipe.threads);
+      }
+    }
+    values.reserve(64);
+    ready.ready = true;
+  }
+
+  ReadyProgram& choose(ProgramKind kind, std::int64_t batch) {
+    ReadyProgram* best = nullptr;
+    std::string sizes;
+    for (ReadyProgram& ready : programs) {
+      if (ready.program->kind != kind) continue;
+      sizes += (sizes.empty() ? "" : ", ") + std::to_string(ready.program->batch);
+      const bool fits = kind == ProgramKind::train ? ready.program->batch == batch : ready.program->batch >= batch;
+      if (fits && (!best || ready.program->batch < best->program->batch)) best = &ready;
+    }
+    const std::string kind_word(to_string(kind));
+    if (sizes.empty()) throw Error(ErrorCode::failed_precondition, "the plan has no " + kind_word + " program");
+    if (!best || batch < 1)
+      throw Error(ErrorCode::invalid_argument, std::to_string(batch) + " rows: the plan can " + kind_word +
+                                                   (kind == ProgramKind::train ? " " : " 1 to ") + sizes +
+                                                   " rows at a time");
+    prepare(*best);
+    return *best;
+  }
+
+  // ---- feeding
+  // -------------------------------------------------------------------------------------------------------------------
+
+  std::int64_t row_count(const Feed& feed) const {
+    if (feed.empty()) bad_data("no input was given");
+    const TensorView& first = feed.begin()->second;
+    if (first.dims.empty()) bad_data("input \"" + feed.begin()->first + "\" has no batch axis");
+    for (const auto& [name, view] : feed) {
+      if (std::find(plan->inputs.begin(), plan->inputs.end(), name) == plan->inputs.end())
+        bad_data("the model has no input \"" + name + "\"");
+      if (view.dims.empty() || view.dims.front() != first.dims.front())
+        bad_data("input \"" + name + "\" is " + to_string(view.dims) + " but \"" + feed.begin()->first + "\" has " +
+                 std::to_string(first.dims.front()) + " rows");
+    }
+    return first.dims.front();
+  }
+
+  void check_input(const InputBinding& input, const TensorView& view, std::int64_t count) const {
+    Dims expected = input.dims;
+    expected.insert(expected.begin(), count);
+    if (view.dims != expected || view.dtype != input.dtype)
+      bad_data("input \"" + input.name + "\" is " + std::string(to_string(view.dtype)) + to_string(view.dims) +
+               ", expected " + std::string(to_string(input.dtype)) + to_string(expected));
+    if (input.classes > 0) check_classes(input, view, count);
+  }
+
+  static void check_classes(const InputBinding& input, const TensorView& view, std::int64_t count) {
+    const std::int64_t values = element_count(input.dims);
+    const auto* classes = static_cast<const std::int32_t*>(view.data);
+    for (std::int64_t i = 0; i < count * values; ++i)
+      if (classes[i] < 0 || classes[i] >= input.classes)
+        bad_data("input \"" + input.name + "\", row " + std::to_string(i / values) + ": class " +
+                 std::to_string(classes[i]) + " is outside 0 … " + std::to_string(input.classes - 1));
+  }
+
+  static void check_finite(const InputBinding& input, const TensorView& view, std::int64_t count) {
+    const std::int64_t values = element_count(input.dims);
+    if (input.dtype != DType::f32 || all_within(static_cast<const float*>(view.data), count * values, 0)) return;
+    for (std::int64_t r = 0; r < count; ++r)
+      if (!all_within(reinterpret_cast<const float*>(row(view, r, values)), values, 0))
+        throw Error(ErrorCode::non_finite,
+                    "input \"" + input.name + "\", row " + std::to_string(r) + ", is not finite");
+  }
+
+  void feed_inputs(const Program& program, const Feed& feed, std::int64_t count) {
+    for (const InputBinding& input : program.inputs) {
+      const auto found = feed.find(input.name);
+      if (found == feed.end()) bad_data("input \"" + input.name + "\" is missing");
+      check_input(input, found->second, count);
+      if (program.kind == ProgramKind::train) check_finite(input, found->second, count);
+    }
+    for (const InputBinding& input : program.inputs) {
+      const std::size_t bytes = static_cast<std::size_t>(count * element_count(input.dims)) * 4;
+      const Buffer& target = program.buffers[static_cast<std::size_t>(input.buffer)];
+      std::memcpy(arena.at(target.offset), feed.find(input.name)->second.data, bytes);
+      std::memset(arena.at(target.offset) + bytes, 0, byte_count(target) - bytes);
+    }
+  }
+
+  // ---- running
+  // -------------------------------------------------------------------------------------------------------------------
+
+  void compute(ReadyProgram& ready, const Feed& feed, std::int64_t count) {
+    if (options.poison) {
+      arena.poison();
+      active = nullptr;
+    }
+    if (active != &ready) {
+      active = nullptr;
+      ready.refresh.execute();
+    }
+    feed_inputs(*ready.program, feed, count);
+    scalars[step] = static_cast<double>(steps + 1);
+    scalars[rows] = static_cast<double>(count);
+    active = &ready;
+    last = ready.program;
+    ready.compute.execute();
+  }
+
+  void check(const Program& program) {
+    for (const Check& one : program.checks) {
+      const bool scalar = one.buffer.space == BufferRef::Space::scalar;
+      const auto* data = static_cast<const float*>(address(program, one.buffer));
+      const bool holds =
+          scalar ? std::isfinite(scalars[static_cast<std::size_t>(one.buffer.index)])
+                 : all_within(data, physical_count(program.buffers[static_cast<std::size_t>(one.buffer.index)].shape),
+                              one.bound);
+      if (!holds)
+        throw Error(ErrorCode::non_finite,
+                    one.name + " is not finite" + (one.bound > 0 ? " or too large to square" : "") + " at step " +
+                        std::to_string(steps + 1) + "; a smaller learning rate or weight may help");
+    }
+  }
+
+  void commit(ReadyProgram& ready) {
+    ready.commit.execute();
+    ++steps;
+    active = nullptr;  // parameters changed: every program's copies are stale
+  }
+
+  StepResult report(const Program& program) {
+    values.clear();
+    metrics.clear();
+    double total = 0;
+    for (const TermReport& term : program.terms) {
+      TermValue value{term.name, scalars[static_cast<std::size_t>(term.value)]};
+      value.weight = term.weight < 0 ? 0 : scalars[static_cast<std::size_t>(term.weight)];
+      value.contribution = value.weight == 0 ? 0 : value.weight * value.value;
+      total += value.contribution;
+      values.push_back(value);
+    }
+    for (const MetricReport& metric : program.metrics)
+      metrics.emplace_back(metric.name, scalars[static_cast<std::size_t>(metric.value)]);
+    return {total, values, metrics};
+  }
+
+  StepResult train(const Feed& feed, bool update) {
+    const std::int64_t count = row_count(feed);
+    ReadyProgram& ready = choose(ProgramKind::train, count);
+    compute(ready, feed, count);
+    check(*ready.program);
+    if (update) commit(ready);
+    return report(*ready.program);
+  }
+
+  Tensor read(const Program& program, const OutputBinding& binding, const Dims& dims) {
+    const Buffer& from = program.buffers[static_cast<std::size_t>(binding.buffer)];
+    Tensor tensor(from.dtype == DType::i32 ? DType::i32 : DType::f32, dims);
+    unpack(from.shape, arena.at(from.offset), tensor.bytes.data());
+    return tensor;
+  }
+
+  std::shared_ptr<const Plan> plan;
+  SessionOptions options;
+  Arena store, arena;
+  std::vector<double> scalars;
+  std::vector<ReadyProgram> programs;
+  ReadyProgram* active = nullptr;  ///< whose weight copies are fresh in the arena
+  const Program* last = nullptr;   ///< whose values the arena holds
+  std::uint64_t steps = 0;
+  std::size_t step = 0, rows = 0, rate = 0;
+  std::vector<TermValue> values;
+  std::vector<std::pair<std::string_view, double>> metrics;
+};
+
+Session::Session(std::shared_ptr<const Plan> plan, SessionOptions options) {
+  if (!plan) throw Error(ErrorCode::invalid_argument, "a session needs a plan");
+  validate_plan(*plan);
+  check_fingerprint(*plan);
+  state_ = std::make_unique<State>(std::move(plan), options);
+}
+
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+const Plan& Session::plan() const { return *state_->plan; }
+std::shared_ptr<const Plan> Session::shared_plan() const { return state_->plan; }
+
+StepResult Session::train_step(const Feed& feed) { return state_->train(feed, true); }
+StepResult Session::gradient_step(const Feed& feed) { return state_->train(feed, false); }
+
+StepResult Session::evaluate(const Feed& feed) {
+  const std::int64_t count = state_->row_count(feed);
+  ReadyProgram& ready = state_->choose(ProgramKind::evaluate, count);
+  state_->compute(ready, feed, count);
+  return state_->report(*ready.program);
+}
+
+std::map<std::string, Tensor> Session::predict(const Feed& feed) {
+  const std::int64_t count = state_->row_count(feed);
+  ReadyProgram& ready = state_->choose(ProgramKind::predict, count);
+  state_->compute(ready, feed, count);
+  std::map<std::string, Tensor> outputs;
+  for (const OutputBinding& binding : ready.program->outputs) outputs.emplace(binding.name, output(binding.name));
+  return outputs;
+}
+
+Tensor Session::output(std::string_view node) const {
+  State& state = *state_;
+  if (!state.last) throw Error(ErrorCode::failed_precondition, "no program ran yet");
+  for (const OutputBinding& binding : state.last->outputs) {
+    if (binding.name != node) continue;
+    Dims dims = binding.dims;
+    dims.insert(dims.begin(), state.last->batch);
+    Tensor full = state.read(*state.last, binding, dims);
+    const auto count = static_cast<std::int64_t>(state.scalars[state.rows]);
+    full.bytes.resize(full.bytes.size() / static_cast<std::size_t>(state.last->batch) *
+                      static_cast<std::size_t>(count));
+    full.dims.front() = count;
+    return full;
+  }
+  throw Error(ErrorCode::not_found, "the program that ran last has no tap at \"" + std::string(node) + "\"");
+}
+
+Tensor Session::parameter(std::string_view name) const {
+  const Parameter& parameter = state_->find(name);
+  const Buffer& from = state_->buffer(parameter);
+  Tensor tensor(DType::f32, parameter.dims);
+  unpack(from.shape, state_->store.at(from.offset), tensor.bytes.data());
+  return tensor;
+}
+
+void Session::set_parameter(std::string_view name, const TensorView& value) {
+  const Parameter& parameter = state_->find(name);
+  if (value.dtype != DType::f32 || value.dims != parameter.dims)
+    bad_data("parameter \"" + parameter.name + "\" is f32" + to_string(parameter.dims) + ", got " +
+             std::string(to_string(value.dtype)) + to_string(value.dims));
+  const Buffer& to = state_->buffer(parameter);
+  pack(to.shape, value.data, state_->store.at(to.offset));
+  state_->active = nullptr;
+}
+
+Tensor Session::gradient(std::string_view name) const {
+  State& state = *state_;
+  if (!state.last || state.last->kind != ProgramKind::train)
+    throw Error(ErrorCode::failed_precondition, "gradients are there after a training or gradient step");
+  for (const OutputBinding& binding : state.last->gradients)
+    if (binding.name == name) return state.read(*state.last, binding, binding.dims);
+  state.find(name);
+  throw Error(ErrorCode::not_found,
+              "no trained term reaches parameter \"" + std::string(name) + "\", so it has no gradient");
+}
+
+void Session::set_weight(std::string_view term, double weight) {
+  if (!std::isfinite(weight) || weight < 0)
+    throw Error(ErrorCode::invalid_argument, "the weight of a term is a finite number of at least 0");
+  for (const Program& program : state_->plan->programs)
+    for (const TermReport& report : program.terms)
+      if (report.name == term && report.weight >= 0) {
+        state_->scalars[static_cast<std::size_t>(report.weight)] = weight;
+        return;
+      }
+  throw Error(ErrorCode::invalid_argument,
+              "no trained term is named \"" + std::string(term) +
+                  "\": excluded terms and constant weights of 0 are structural; compile with another specification");
+}
+
+void Session::set_learning_rate(double rate) {
+  if (!(rate >= 0 && rate <= 1e9))
+    throw Error(ErrorCode::invalid_argument, "the learning rate is a number from 0 to 1e9");
+  state_->scalars[state_->rate] = rate;
+}
+
+double Session::learning_rate() const { return state_->scalars[state_->rate]; }
+std::uint64_t Session::steps() const { return state_->steps; }
+void Session::set_steps(std::uint64_t done) { state_->steps = done; }
+
+void Session::save_weights(const std::filesystem::path& path) const {
+  std::map<std::string, Tensor> tensors;
+  std::map<std::string, TensorView> views;
+  for (const Parameter& entry : state_->plan->parameters)
+    views.emplace(entry.name, tensors.emplace(entry.name, parameter(entry.name)).first->second);
+  write_safetensors(path, views);
+}
+
+std::vector<std::string> Session::load_weights(const std::map<std::string, Tensor>& weights, bool partial) {
+  std::string misfits;
+  std::vector<std::string> kept;
+  for (const auto& [name, tensor] : weights) {
+    const auto& parameters = state_->plan->parameters;
+    const auto found =
+        std::find_if(parameters.begin(), parameters.end(), [&](const Parameter& entry) { return entry.name == name; });
+    if (found == parameters.end())
+      misfits += "\n  " + name + " is no parameter of the model";
+    else if (found->dims != tensor.dims || tensor.dtype != DType::f32)
+      misfits += "\n  " + name + " is " + std::string(to_string(tensor.dtype)) + to_string(tensor.dims) +
+                 ", the model needs f32" + to_string(found->dims);
+  }
+  for (const Parameter& entry : state_->plan->parameters)
+    if (!weights.contains(entry.name)) kept.push_back(entry.name);
+  if (!partial)
+    for (const std::string& name : kept) misfits += "\n  " + name + " is missing";
+  if (!misfits.empty())
+    bad_data("the weights do not fit the model:" + misfits +
+             (kept.empty() || partial ? "" : "\n--partial keeps initial values for missing ones"));
+  for (const auto& [name, tensor] : weights) set_parameter(name, tensor);
+  return kept;
+}
+
+}  // namespace weir

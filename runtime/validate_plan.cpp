@@ -1,0 +1,277 @@
+// A plan is input, not authority: everything the session will rely on is checked here, and the programs are replayed on
+// paper: every byte that a step reads must have been written last by the buffer it reads it as.
+#include <algorithm>
+#include <set>
+
+#include "runtime/error.hpp"
+#include "runtime/kernel.hpp"
+#include "runtime/plan.hpp"
+
+namespace weir {
+namespace {
+
+constexpr std::uint64_t most_bytes = std::uint64_t{1} << 42;
+
+[[noreturn]] void bad(const std::string& place, const std::string& why) {
+  throw Error(ErrorCode::invalid_data, "plan: " + place + ": " + why + "; compile the specification again");
+}
+
+void require(bool holds, const std::string& place, const std::string& why) {
+  if (!holds) bad(place, why);
+}
+
+void check_buffer(const Buffer& buffer, std::uint64_t space, const std::string& place) {
+  check_layout(buffer.shape);
+  const std::uint64_t bytes = byte_count(buffer);
+  require(buffer.offset % 64 == 0, place, "offset is no multiple of 64");
+  require(buffer.offset <= space && bytes <= space - buffer.offset, place, "it ends behind its memory");
+}
+
+bool overlap(const Buffer& a, const Buffer& b) {
+  const std::uint64_t a_end = a.offset + byte_count(a), b_end = b.offset + byte_count(b);
+  return a.offset < b_end && b.offset < a_end;
+}
+
+void check_store(const Plan& plan) {
+  require(plan.store_bytes <= most_bytes, "store", "it is larger than 4 TiB");
+  std::vector<const Buffer*> sorted;
+  for (const Buffer& buffer : plan.store) {
+    check_buffer(buffer, plan.store_bytes, "store " + buffer.name);
+    require(buffer.dtype == DType::f32, "store " + buffer.name, "parameters are f32");
+    sorted.push_back(&buffer);
+  }
+  std::sort(sorted.begin(), sorted.end(), [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; });
+  for (std::size_t i = 1; i < sorted.size(); ++i)
+    require(!overlap(*sorted[i - 1], *sorted[i]), "store " + sorted[i]->name,
+            "it shares bytes with " + sorted[i - 1]->name);
+}
+
+void check_store_index(const Plan& plan, int buffer, const Dims& dims, const std::string& place) {
+  require(buffer >= 0 && static_cast<std::size_t>(buffer) < plan.store.size(), place, "no such store buffer");
+  require(element_count(plan.store[static_cast<std::size_t>(buffer)].shape.dims) == element_count(dims), place,
+          "its buffer has another size");
+}
+
+void check_parameters(const Plan& plan) {
+  std::set<std::string> names;
+  for (const Parameter& parameter : plan.parameters) {
+    require(names.insert(parameter.name).second, "parameter " + parameter.name, "it stands twice");
+    check_store_index(plan, parameter.buffer, parameter.dims, "parameter " + parameter.name);
+    for (const auto& [slot, buffer] : parameter.state)
+      check_store_index(plan, buffer, parameter.dims, parameter.name + "." + slot);
+  }
+  names.clear();
+  for (const Scalar& scalar : plan.scalars)
+    require(names.insert(scalar.name).second, "scalar " + scalar.name, "it stands twice");
+  for (const char* needed : {"learning_rate", "step", "rows", "seed"})
+    require(plan.scalar(needed) >= 0, "scalars", std::string("\"") + needed + "\" is missing");
+}
+
+/// Walks one program's steps in the order of execution and keeps, for each arena buffer, whether its bytes are still
+/// its own.
+class Replay {
+ public:
+  Replay(const Plan& plan, const Program& program)
+      : plan_(plan), program_(program), valid_(program.buffers.size(), false) {
+    overlaps_.resize(program.buffers.size());
+    for (std::size_t a = 0; a < program.buffers.size(); ++a)
+      for (std::size_t b = 0; b < program.buffers.size(); ++b)
+        if (a != b && overlap(program.buffers[a], program.buffers[b])) overlaps_[a].push_back(b);
+  }
+
+  void run() {
+    steps(program_.refresh, "refresh");
+    for (int pass = 0; pass < 2; ++pass) {  // the second time without refresh, as between two predictions
+      for (const InputBinding& input : program_.inputs) write(static_cast<std::size_t>(input.buffer));
+      steps(program_.compute, "compute");
+      steps(program_.commit, "commit");
+      for (const OutputBinding& output : program_.outputs) read(output.buffer, "output " + output.name);
+      for (const OutputBinding& gradient : program_.gradients) read(gradient.buffer, "gradient " + gradient.name);
+      for (const Check& check : program_.checks)
+        if (check.buffer.space == BufferRef::Space::arena) read(check.buffer.index, "check " + check.name);
+    }
+  }
+
+ private:
+  void steps(const std::vector<Step>& list, const std::string& phase) {
+    for (std::size_t i = 0; i < list.size(); ++i)
+      step(list[i], phase, program_name() + " " + phase + " step " + std::to_string(i + 1) + " (" + list[i].node + ")");
+  }
+
+  std::string program_name() const {
+    return std::string(to_string(program_.kind)) + " " + std::to_string(program_.batch);
+  }
+
+  void step(const Step& step, const std::string& phase, const std::string& place) {
+    const Recipe& recipe = plan_.recipes[static_cast<std::size_t>(step.recipe)];
+    for (std::size_t i = 0; i < step.operands.size(); ++i) {
+      const BufferRef ref = step.operands[i];
+      const Access access = recipe.operands[i].access;
+      if (ref.space == BufferRef::Space::store)
+        require(access == Access::read || phase == "commit", place, "only commit may write what is kept between steps");
+      if (phase == "commit" && ref.space == BufferRef::Space::arena)
+        require(access == Access::read, place, "commit writes the arena");
+      if (ref.space == BufferRef::Space::arena && access != Access::write) read(ref.index, place);
+    }
+    check_aliases(step, recipe, place);
+    for (std::size_t i = 0; i < step.operands.size(); ++i)
+      if (step.operands[i].space == BufferRef::Space::arena && recipe.operands[i].access != Access::read)
+        write(static_cast<std::size_t>(step.operands[i].index));
+  }
+
+  void read(int buffer, const std::string& place) {
+    require(valid_[static_cast<std::size_t>(buffer)], place,
+            "it reads " + program_.buffers[static_cast<std::size_t>(buffer)].name +
+                ", whose bytes were not written or were overwritten");
+  }
+
+  void write(std::size_t buffer) {
+    for (std::size_t other : overlaps_[buffer]) valid_[other] = false;
+    valid_[buffer] = true;
+  }
+
+  /// A written operand shares bytes with another of the same step only where the kernel's record allows it, and then
+  /// all of them.
+  void check_aliases(const Step& step, const Recipe& recipe, const std::string& place) {
+    for (std::size_t w = 0; w < step.operands.size(); ++w) {
+      if (recipe.operands[w].access == Access::read || step.operands[w].space == BufferRef::Space::scalar) continue;
+      for (std::size_t r = 0; r < step.operands.size(); ++r) {
+        if (r == w || step.operands[r].space != step.operands[w].space) continue;
+        const Buffer &written = buffer(step.operands[w]), &other = buffer(step.operands[r]);
+        if (!overlap(written, other)) continue;
+        require(in_place(recipe, w, r) && written.offset == other.offset && byte_count(written) == byte_count(other),
+                place, written.name + " and " + other.name + " share bytes");
+      }
+    }
+  }
+
+  static bool in_place(const Recipe& recipe, std::size_t written, std::size_t read) {
+    for (const InPlace& pair : in_place_of(recipe))
+      if (recipe.operands[written].role == pair.written && recipe.operands[read].role == pair.read) return true;
+    return false;
+  }
+
+  const Buffer& buffer(BufferRef ref) const {
+    return (ref.space == BufferRef::Space::store ? plan_.store : program_.buffers)[static_cast<std::size_t>(ref.index)];
+  }
+
+  const Plan& plan_;
+  const Program& program_;
+  std::vector<bool> valid_;
+  std::vector<std::vector<std::size_t>> overlaps_;
+};
+
+class ProgramCheck {
+ public:
+  ProgramCheck(const Plan& plan, const Program& program)
+      : plan_(plan),
+        program_(program),
+        name_(std::string(to_string(program.kind)) + " " + std::to_string(program.batch)) {}
+
+  void run() {
+    require(program_.batch >= 1 && program_.batch <= (std::int64_t{1} << 31), name_, "batch size out of range");
+    require(program_.arena_bytes <= most_bytes, name_, "the arena is larger than 4 TiB");
+    for (const Buffer& buffer : program_.buffers) check_buffer(buffer, program_.arena_bytes, name_ + " " + buffer.name);
+    for (const auto* list : {&program_.refresh, &program_.compute, &program_.commit})
+      for (const Step& step : *list) check_step(step);
+    check_bindings();
+    Replay(plan_, program_).run();
+  }
+
+ private:
+  void check_step(const Step& step) {
+    const std::string place = name_ + " step " + step.node;
+    require(step.recipe >= 0 && static_cast<std::size_t>(step.recipe) < plan_.recipes.size(), place, "no such recipe");
+    const Recipe& recipe = plan_.recipes[static_cast<std::size_t>(step.recipe)];
+    require(step.operands.size() == recipe.operands.size(), place, "operands and recipe disagree");
+    for (std::size_t i = 0; i < step.operands.size(); ++i)
+      check_operand(step.operands[i], recipe.operands[i], place + " " + recipe.operands[i].role);
+  }
+
+  void check_operand(BufferRef ref, const RecipeOperand& operand, const std::string& place) {
+    const bool scalar = operand.shape.layout.empty();
+    require(scalar == (ref.space == BufferRef::Space::scalar), place, "a scalar and a tensor are not the same");
+    check_ref(ref, place);
+    if (scalar) return;
+    const Buffer& buffer =
+        (ref.space == BufferRef::Space::store ? plan_.store : program_.buffers)[static_cast<std::size_t>(ref.index)];
+    require(buffer.dtype == operand.dtype && byte_count(buffer) == byte_count(operand), place,
+            buffer.name + " has another type or size");
+  }
+
+  void check_ref(BufferRef ref, const std::string& place) {
+    const std::size_t sizes[] = {plan_.store.size(), program_.buffers.size(), plan_.scalars.size()};
+    require(ref.index >= 0 && static_cast<std::size_t>(ref.index) < sizes[static_cast<int>(ref.space)], place,
+            "no buffer " + to_string(ref));
+  }
+
+  void check_arena(int buffer, DType dtype, std::int64_t count, const std::string& place) {
+    check_ref({BufferRef::Space::arena, buffer}, place);
+    const Buffer& found = program_.buffers[static_cast<std::size_t>(buffer)];
+    require(found.dtype == dtype && is_dense(found.shape) && element_count(found.shape.dims) == count, place,
+            found.name + " does not fit");
+  }
+
+  void check_bindings() {
+    for (const InputBinding& input : program_.inputs) {
+      require(input.classes >= 0, name_ + " input " + input.name, "negative classes");
+      Dims dims = input.dims;
+      dims.insert(dims.begin(), program_.batch);
+      check_arena(input.buffer, input.dtype, element_count(dims), name_ + " input " + input.name);
+    }
+    for (const OutputBinding& output : program_.outputs)
+      check_ref({BufferRef::Space::arena, output.buffer}, name_ + " output " + output.name);
+    for (const OutputBinding& output : program_.outputs) {
+      const Buffer& found = program_.buffers[static_cast<std::size_t>(output.buffer)];
+      require(is_dense(found.shape) && element_count(found.shape.dims) % program_.batch == 0 &&
+                  element_count(output.dims) == element_count(found.shape.dims) / program_.batch,
+              name_ + " output " + output.name, "it does not fit its buffer");
+    }
+    for (const OutputBinding& gradient : program_.gradients) {
+      const std::string place = name_ + " gradient " + gradient.name;
+      check_ref({BufferRef::Space::arena, gradient.buffer}, place);
+      require(program_.buffers[static_cast<std::size_t>(gradient.buffer)].dtype == DType::f32 &&
+                  element_count(program_.buffers[static_cast<std::size_t>(gradient.buffer)].shape.dims) ==
+                      element_count(gradient.dims),
+              place, "it does not fit its buffer");
+    }
+    for (const Check& check : program_.checks) check_check(check);
+    for (const TermReport& term : program_.terms) {
+      check_ref({BufferRef::Space::scalar, term.value}, name_ + " term " + term.name);
+      if (term.weight >= 0) check_ref({BufferRef::Space::scalar, term.weight}, name_ + " term " + term.name);
+    }
+    for (const MetricReport& metric : program_.metrics)
+      check_ref({BufferRef::Space::scalar, metric.value}, name_ + " metric " + metric.name);
+  }
+
+  void check_check(const Check& check) {
+    const std::string place = name_ + " check " + check.name;
+    check_ref(check.buffer, place);
+    require(check.buffer.space != BufferRef::Space::store, place, "only what compute writes is checked");
+    if (check.buffer.space == BufferRef::Space::arena)
+      require(program_.buffers[static_cast<std::size_t>(check.buffer.index)].dtype == DType::f32, place,
+              "only f32 is checked");
+  }
+
+  const Plan& plan_;
+  const Program& program_;
+  std::string name_;
+};
+
+}  // namespace
+
+void validate_plan(const Plan& plan) {
+  require(plan.fingerprint.threads >= 1 && plan.fingerprint.threads <= 4096, "fingerprint", "threads out of range");
+  require(plan.training.batch_size >= 1 && plan.training.epochs >= 0, "training", "batch size or epochs out of range");
+  for (const Recipe& recipe : plan.recipes) {
+    require(recipe.threads >= 1 && recipe.threads <= 4096, "recipe " + recipe.kernel, "threads out of range");
+    for (const RecipeOperand& operand : recipe.operands)
+      if (!operand.shape.layout.empty()) byte_count(operand);  // throws where the layout does not fit
+    validate_recipe(recipe);
+  }
+  check_store(plan);
+  check_parameters(plan);
+  for (const Program& program : plan.programs) ProgramCheck(plan, program).run();
+}
+
+}  // namespace weir
