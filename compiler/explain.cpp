@@ -1,0 +1,304 @@
+#include "compiler/explain.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "compiler/passes/passes.hpp"
+
+namespace weir {
+namespace {
+
+using Names = std::vector<std::string>;
+
+std::string target_text(const TargetSpec& target) {
+  switch (target.kind) {
+    case TargetSpec::Kind::none:
+      return "";
+    case TargetSpec::Kind::input:
+      return "input " + target.name;
+    case TargetSpec::Kind::constant:
+      return shortest(target.constant);
+    case TargetSpec::Kind::node:
+      return "node " + target.name;
+  }
+  return "";
+}
+
+/// Names of the parameters that `from` is computed from, in the graph's order.
+Names parameters_behind(const Graph& graph, ValueId from) {
+  std::vector<bool> seen(graph.values.size());
+  std::vector<ValueId> open{from};
+  while (!open.empty()) {
+    const ValueId id = open.back();
+    open.pop_back();
+    if (id == none || seen[static_cast<std::size_t>(id)]) continue;
+    seen[static_cast<std::size_t>(id)] = true;
+    const NodeId producer = graph.at(id).producer;
+    if (producer == none) continue;
+    const auto& operands = graph.node(producer).operands;
+    open.insert(open.end(), operands.begin(), operands.end());
+  }
+  Names names;
+  for (std::size_t i = 0; i < graph.values.size(); ++i)
+    if (seen[i] && graph.values[i].kind == ValueKind::parameter) names.push_back(graph.values[i].name);
+  return names;
+}
+
+/// The terms with their roles. That nothing is left to train is no error here: it is what the report is about.
+TrainingGraph attach_all(const Spec& spec, const Graph& graph, Diagnostics& diagnostics) {
+  Diagnostics found;
+  TrainingGraph training = attach_losses(spec, graph, found);
+  for (const Diagnostic& each : found.all())
+    if (each.severity == Severity::error && each.code != "E0401")
+      diagnostics.error(each.code, each.place, each.message).help = each.help;
+  return training;
+}
+
+/// Differentiates this term alone, whatever its role.
+Names parameters_reached(const Spec& spec, const Graph& graph, const std::string& term) {
+  Diagnostics ignored;
+  const TrainingGraph training = differentiate(attach_losses(spec, graph, ignored, term));
+  Names names;
+  for (const auto& [parameter, gradient] : training.gradients) names.push_back(training.graph.at(parameter).name);
+  return names;
+}
+
+TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpec& term, const LossTerm& resolved) {
+  TermExplanation result;
+  result.name = term.name;
+  result.type = term.op->name;
+  result.at = term.at.value;
+  result.target = target_text(term.target);
+  result.role = resolved.role;
+  result.weight = term.weight.value;
+  result.excluded_by = resolved.excluded_by;
+  result.behind = parameters_behind(graph, graph.find(term.at.value));
+  result.reaches = parameters_reached(spec, graph, term.name);
+  return result;
+}
+
+bool contains(const Names& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Influence influence_of(const TermExplanation& term, const std::string& parameter) {
+  if (!contains(term.reaches, parameter))
+    return contains(term.behind, parameter) ? Influence::blocked : Influence::unrelated;
+  switch (term.role) {
+    case TermRole::trained:
+      return Influence::trained;
+    case TermRole::watched:
+      return Influence::watched;
+    case TermRole::excluded:
+      return Influence::excluded;
+  }
+  return Influence::unrelated;
+}
+
+std::string why_not(const TermExplanation& term, Influence influence) {
+  switch (influence) {
+    case Influence::excluded:
+      return fmt::format("{} is excluded by \"{}\"", term.name, term.excluded_by);
+    case Influence::watched:
+      return fmt::format("{} has weight 0 and is only watched", term.name);
+    case Influence::blocked:
+      return fmt::format("no gradient of {} gets that far", term.name);
+    default:
+      return "";
+  }
+}
+
+std::string reason_untrained(const Explanation& all, const ParameterExplanation& parameter) {
+  Names reasons;
+  for (const TermExplanation& term : all.terms) {
+    const Influence influence = parameter.influences.at(term.name);
+    if (influence != Influence::unrelated) reasons.push_back(why_not(term, influence));
+  }
+  if (reasons.empty()) reasons.push_back("no term's node depends on it");
+  Names metrics;
+  for (const MetricExplanation& metric : all.metrics)
+    if (contains(metric.behind, parameter.name)) metrics.push_back(metric.name);
+  if (!metrics.empty())
+    reasons.push_back(fmt::format("read by metric {}, and a metric trains nothing", fmt::join(metrics, ", ")));
+  return fmt::format("trained by no loss: {}", fmt::join(reasons, "; "));
+}
+
+ParameterExplanation explain_parameter(const Explanation& all, const Value& value) {
+  ParameterExplanation result{value.name, value.layer, value.type.dims, {}, false, {}};
+  Names trained_by;
+  for (const TermExplanation& term : all.terms) {
+    const Influence influence = influence_of(term, value.name);
+    result.influences[term.name] = influence;
+    if (influence == Influence::trained) trained_by.push_back(term.name);
+  }
+  result.trained = !trained_by.empty();
+  result.reason =
+      result.trained ? fmt::format("trained by {}", fmt::join(trained_by, ", ")) : reason_untrained(all, result);
+  return result;
+}
+
+std::string numbers(std::int64_t count) {
+  std::string text = std::to_string(count);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3)
+    text.insert(static_cast<std::size_t>(at), ",");
+  return text;
+}
+
+std::string of_parameters(const Names& names) {
+  if (names.empty()) return "nothing: no parameter that can learn stands behind it";
+  return fmt::format("{} parameter{}: {}", names.size(), names.size() == 1 ? "" : "s", fmt::join(names, ", "));
+}
+
+std::string term_sentences(const TermExplanation& term) {
+  std::string text = fmt::format("  {}: {} at {}", term.name, term.type, term.at);
+  if (!term.target.empty()) text += " against " + term.target;
+  text += fmt::format(", weight {}\n", shortest(term.weight));
+  switch (term.role) {
+    case TermRole::excluded:
+      return text + fmt::format("    excluded by \"{}\": not computed, trains nothing; it would train {}\n",
+                                term.excluded_by, of_parameters(term.reaches));
+    case TermRole::watched:
+      return text +
+             fmt::format("    weight 0: its value is reported, its contribution is exactly 0; it would train {}\n",
+                         of_parameters(term.reaches));
+    case TermRole::trained:
+      return text + fmt::format("    trains {}\n", of_parameters(term.reaches));
+  }
+  return text;
+}
+
+std::string influence_cell(Influence influence) {
+  return influence == Influence::unrelated ? "-" : std::string(to_string(influence));
+}
+
+std::string influence_row(const std::string& name, std::size_t name_width, const std::string& count, const Names& cells,
+                          const Explanation& all) {
+  std::string text = fmt::format("{:<{}}  {:>10}", name, name_width, count);
+  for (std::size_t i = 0; i < cells.size(); ++i)
+    text += fmt::format("  {:<{}}", cells[i], std::max<std::size_t>(8, all.terms[i].name.size()));
+  return text.substr(0, text.find_last_not_of(' ') + 1) + '\n';
+}
+
+std::string influence_table(const Explanation& all) {
+  std::size_t name_width = 9;
+  for (const auto& parameter : all.parameters) name_width = std::max(name_width, parameter.name.size());
+  Names heading;
+  for (const auto& term : all.terms) heading.push_back(term.name);
+  std::string text = influence_row("parameter", name_width, "numbers", heading, all);
+  for (const auto& parameter : all.parameters) {
+    Names cells;
+    for (const auto& term : all.terms) cells.push_back(influence_cell(parameter.influences.at(term.name)));
+    text += influence_row(parameter.name, name_width, numbers(element_count(parameter.dims)), cells, all);
+  }
+  return text;
+}
+
+/// Parameters that share a reason stand in one sentence.
+std::string untrained_sentences(const Explanation& all) {
+  std::vector<std::pair<std::string, Names>> groups;
+  for (const auto& parameter : all.parameters) {
+    if (parameter.trained) continue;
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == parameter.reason; });
+    if (group == groups.end()) group = groups.insert(group, {parameter.reason, {}});
+    group->second.push_back(parameter.name);
+  }
+  std::string text;
+  for (const auto& [reason, names] : groups)
+    text += fmt::format("{} {} {}\n", fmt::join(names, ", "), names.size() == 1 ? "is" : "are", reason);
+  return text;
+}
+
+nlohmann::ordered_json term_json(const TermExplanation& term) {
+  static constexpr const char* roles[] = {"trained", "watched", "excluded"};
+  nlohmann::ordered_json json{{"name", term.name}, {"type", term.type}, {"at", term.at}};
+  json["target"] = term.target.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(term.target);
+  json["weight"] = term.weight;
+  json["role"] = roles[static_cast<int>(term.role)];
+  if (term.role == TermRole::excluded) json["excluded_by"] = term.excluded_by;
+  json["trains"] = term.role == TermRole::trained ? term.reaches : Names{};
+  json["reaches"] = term.reaches;
+  json["behind"] = term.behind;
+  return json;
+}
+
+nlohmann::ordered_json parameter_json(const Explanation& all, const ParameterExplanation& parameter) {
+  nlohmann::ordered_json json{{"name", parameter.name}, {"layer", parameter.layer}, {"shape", parameter.dims}};
+  json["terms"] = nlohmann::ordered_json::object();
+  for (const auto& term : all.terms) json["terms"][term.name] = to_string(parameter.influences.at(term.name));
+  json["trained"] = parameter.trained;
+  json["reason"] = parameter.reason;
+  return json;
+}
+
+}  // namespace
+
+std::string_view to_string(Influence influence) {
+  switch (influence) {
+    case Influence::trained:
+      return "trained";
+    case Influence::excluded:
+      return "excluded";
+    case Influence::watched:
+      return "watched";
+    case Influence::blocked:
+      return "blocked";
+    case Influence::unrelated:
+      return "unrelated";
+  }
+  return "";
+}
+
+Explanation explain(const Spec& spec, Diagnostics& diagnostics) {
+  const Graph graph = build_graph(spec, Mode::training, diagnostics);
+  Explanation all;
+  all.model = spec.name;
+  if (diagnostics.has_errors()) return all;
+  if (spec.loss) {
+    const TrainingGraph training = attach_all(spec, graph, diagnostics);
+    if (diagnostics.has_errors()) return all;
+    for (std::size_t i = 0; i < spec.loss->terms.size(); ++i)
+      all.terms.push_back(explain_term(spec, graph, spec.loss->terms[i], training.terms.at(i)));
+  }
+  if (spec.train)
+    for (const TermSpec& metric : spec.train->metrics)
+      all.metrics.push_back({metric.name, std::string(metric.op->name), metric.at.value,
+                             parameters_behind(graph, graph.find(metric.at.value))});
+  for (const Value& value : graph.values)
+    if (value.kind == ValueKind::parameter) all.parameters.push_back(explain_parameter(all, value));
+  return all;
+}
+
+std::string to_text(const Explanation& all) {
+  std::string text;
+  if (all.terms.empty())
+    text += "The specification has no loss: nothing is trained.\n";
+  else
+    text += "loss terms\n";
+  for (const TermExplanation& term : all.terms) text += term_sentences(term);
+  if (!all.metrics.empty()) text += "metrics (they never train)\n";
+  for (const MetricExplanation& metric : all.metrics)
+    text += fmt::format("  {}: {} at {}\n", metric.name, metric.type, metric.at);
+  if (all.parameters.empty()) return text;
+  text += '\n' + influence_table(all);
+  const std::string untrained = untrained_sentences(all);
+  if (!untrained.empty() && !all.terms.empty()) text += '\n' + untrained;
+  return text;
+}
+
+std::string to_json(const Explanation& all) {
+  nlohmann::ordered_json json;
+  json["model"] = all.model;
+  json["terms"] = json["metrics"] = json["parameters"] = nlohmann::ordered_json::array();
+  for (const auto& term : all.terms) json["terms"].push_back(term_json(term));
+  for (const auto& metric : all.metrics)
+    json["metrics"].push_back(
+        {{"name", metric.name}, {"type", metric.type}, {"at", metric.at}, {"behind", metric.behind}});
+  for (const auto& parameter : all.parameters) json["parameters"].push_back(parameter_json(all, parameter));
+  return json.dump(2);
+}
+
+}  // namespace weir

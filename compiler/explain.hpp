@@ -1,0 +1,66 @@
+// Which loss term trains which parameter, and why not. A report over the graph before any lowering, so that it costs
+// milliseconds and holds for every machine.
+//
+// A term reaches a parameter where differentiating that term alone gives it a gradient; whether it then trains it is
+// the term's role. Where there is no gradient, the walk backwards from the term's node tells why: the parameter is not
+// on the way, or the way is cut.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "compiler/ir/graph.hpp"
+#include "compiler/spec/spec.hpp"
+
+namespace weir {
+
+enum class Influence {
+  trained,   ///< the term's gradient reaches the parameter
+  excluded,  ///< it would reach it, but the term is left out of the loss
+  watched,   ///< it would reach it, but the term's weight is 0: computed, never trained
+  blocked,   ///< the term's node depends on it, but no gradient passes on the way, or it is frozen
+  unrelated  ///< the term's node does not depend on it
+};
+std::string_view to_string(Influence influence);
+
+struct TermExplanation {
+  std::string name, type, at;
+  std::string target;  ///< "input label", "0", "node code", "" where there is none
+  TermRole role = TermRole::trained;
+  double weight = 1;
+  std::string excluded_by;           ///< the entry of `exclude`
+  std::vector<std::string> reaches;  ///< parameters that its gradient reaches, or would reach were it kept
+  std::vector<std::string> behind;   ///< parameters that its node depends on
+};
+
+struct MetricExplanation {
+  std::string name, type, at;
+  std::vector<std::string> behind;
+};
+
+struct ParameterExplanation {
+  std::string name, layer;
+  Dims dims;
+  std::map<std::string, Influence> influences;  ///< by term
+  bool trained = false;
+  std::string reason;  ///< a sentence's end: "trained by final", "trained by no loss: …"
+};
+
+struct Explanation {
+  std::string model;
+  std::vector<TermExplanation> terms;            ///< file order
+  std::vector<MetricExplanation> metrics;        ///< file order
+  std::vector<ParameterExplanation> parameters;  ///< in the graph's order; statistics are none
+};
+
+/// Of a specification without errors; further ones (shapes) go into diagnostics, and then the result means nothing.
+Explanation explain(const Spec& spec, Diagnostics& diagnostics);
+
+/// Sentences a term, then the table of parameters × terms, then what nothing trains. For people.
+std::string to_text(const Explanation& explanation);
+/// One document: {"model", "terms": […], "metrics": […], "parameters": […]}.
+std::string to_json(const Explanation& explanation);
+
+}  // namespace weir

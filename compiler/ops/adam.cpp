@@ -1,0 +1,71 @@
+// Adam with Keras' formula: t counts updates of the whole model from 1, and epsilon stands outside the bias correction.
+//   m += (1 - beta_1)·(g - m);  v += (1 - beta_2)·(g² - v)
+//   parameter -= learning_rate·√(1 - beta_2^t) / (1 - beta_1^t) · m / (√v + epsilon)
+// Keras rounds the betas to f32 before it takes their powers; here the coefficients are taken in double and rounded
+// once.
+#include <cmath>
+
+#include "compiler/ops/optimizer.hpp"
+
+namespace weir::ops {
+namespace {
+
+void lower(LowerContext& c) {
+  c.kernel("adam")
+      .update("parameter", "parameter")
+      .read("gradient", "gradient")
+      .update("m", "m")
+      .update("v", "v")
+      .read("learning_rate", "learning_rate")
+      .read("step", "step")
+      .set("beta_1", c.attributes().number("beta_1"))
+      .set("beta_2", c.attributes().number("beta_2"))
+      .set("epsilon", c.attributes().number("epsilon"))
+      .emit();
+}
+
+void reference(ReferenceContext& c) {
+  const double beta_1 = c.attributes().number("beta_1"), beta_2 = c.attributes().number("beta_2"), t = c.scalar("step");
+  const double step = c.scalar("learning_rate") * std::sqrt(1 - std::pow(beta_2, t)) / (1 - std::pow(beta_1, t));
+  Array &w = c.operand("parameter"), &m = c.operand("m"), &v = c.operand("v");
+  const Array& g = c.operand("gradient");
+  for (std::int64_t i = 0; i < w.count(); ++i) {
+    m[i] += (1 - beta_1) * (g[i] - m[i]);
+    v[i] += (1 - beta_2) * (g[i] * g[i] - v[i]);
+    w[i] -= step * m[i] / (std::sqrt(v[i]) + c.attributes().number("epsilon"));
+  }
+}
+
+AttributeDef beta(std::string_view name, std::string_view doc, double standard) {
+  return {.name = name, .doc = doc, .standard = standard, .least = 0, .most = 1, .exclusive_most = true};
+}
+
+}  // namespace
+
+extern const OpDef adam;
+const OpDef adam{
+    .name = "adam",
+    .summary = "adaptive moment estimation",
+    .equation = "parameter -= learning_rate·√(1 - beta_2^t) / (1 - beta_1^t) · m / (√v + epsilon)",
+    .role = Role::optimizer,
+    .operands = {{"parameter", OperandKind::parameter},
+                 {"gradient"},
+                 {"m", OperandKind::state},
+                 {"v", OperandKind::state},
+                 {"learning_rate", OperandKind::scalar},
+                 {"step", OperandKind::scalar}},
+    .results = {},
+    .attributes =
+        {learning_rate_attribute(0.001),
+         beta("beta_1", "weight of the old first moment", 0.9),
+         beta("beta_2", "weight of the old second moment", 0.999),
+         {.name = "epsilon", .doc = "keeps the quotient finite", .standard = 1e-7, .least = 1e-30, .most = 1e30}},
+    .infer = infer_update,
+    .no_gradient = true,
+    .lower = lower,
+    .reference = reference,
+    .slots = {"m", "v"},
+    .gradient_bound = largest_gradient,
+};
+
+}  // namespace weir::ops

@@ -1,0 +1,92 @@
+// Before: gradients of the reached parameters. After: one optimizer node for each of them, and one move for each
+// statistic of a layer that a trained term needs. A parameter that nothing reaches gets no node, no state and no decay.
+// After differentiate, because only now it is known who has a gradient.
+#include <set>
+
+#include "compiler/ir/op.hpp"
+#include "compiler/passes/passes.hpp"
+#include "runtime/error.hpp"
+
+namespace weir {
+namespace {
+
+ValueId scalar(Graph& graph, std::string_view name) {
+  if (const ValueId found = graph.find(name); found != none) return found;
+  return graph.add_value({.name = std::string(name), .kind = ValueKind::scalar, .type = scalar_type()});
+}
+
+ValueId add_state(Graph& graph, ValueId parameter, std::string_view slot) {
+  Value state{.name = graph.at(parameter).name + "." + std::string(slot), .kind = ValueKind::state};
+  state.type = graph.at(parameter).type;
+  state.axes = graph.at(parameter).axes;
+  state.of = parameter;
+  return graph.add_value(std::move(state));
+}
+
+void add_optimizer(const Spec& spec, Graph& graph, ValueId parameter, ValueId gradient) {
+  const OpDef& op = *spec.train->optimizer;
+  Node node{.op = &op, .name = graph.at(parameter).name, .attributes = spec.train->optimizer_attributes};
+  node.section = Section::update;
+  node.place = spec.train->optimizer_place;
+  const bool slots = !op.uses_slots || op.uses_slots(node.attributes);
+  for (const OperandDef& operand : op.operands) switch (operand.kind) {
+      case OperandKind::parameter:
+        node.operands.push_back(parameter);
+        break;
+      case OperandKind::state:
+        node.operands.push_back(slots ? add_state(graph, parameter, operand.name) : none);
+        break;
+      case OperandKind::scalar:
+        node.operands.push_back(scalar(graph, operand.name));
+        break;
+      default:
+        node.operands.push_back(gradient);
+        break;
+    }
+  graph.add_node(std::move(node));
+}
+
+/// Nodes that some trained term's value depends on.
+std::set<NodeId> trained_nodes(const TrainingGraph& training) {
+  std::set<NodeId> nodes;
+  std::vector<ValueId> open;
+  for (const LossTerm& term : training.terms)
+    if (term.role == TermRole::trained && term.value != none) open.push_back(term.value);
+  while (!open.empty()) {
+    const NodeId producer = training.graph.at(open.back()).producer;
+    open.pop_back();
+    if (producer == none || !nodes.insert(producer).second) continue;
+    for (ValueId operand : training.graph.node(producer).operands)
+      if (operand != none) open.push_back(operand);
+  }
+  return nodes;
+}
+
+void add_statistic_moves(TrainingGraph& training) {
+  Graph& graph = training.graph;
+  const std::set<NodeId> needed = trained_nodes(training);
+  const ValueId count = static_cast<ValueId>(graph.values.size());
+  for (ValueId id = 0; id < count; ++id) {
+    const Value& statistic = graph.at(id);
+    if (statistic.kind != ValueKind::statistic || statistic.of == none ||
+        !needed.contains(graph.at(statistic.of).producer))
+      continue;
+    Node node{.op = &structural_op("moving_average"),
+              .name = statistic.name,
+              .operands = {id, statistic.of},
+              .attributes = {{"momentum", statistic.momentum}}};
+    node.section = Section::update;
+    graph.add_node(std::move(node));
+  }
+}
+
+}  // namespace
+
+TrainingGraph add_updates(const Spec& spec, TrainingGraph training) {
+  const std::map<ValueId, ValueId> gradients = training.gradients;
+  for (const auto& [parameter, gradient] : gradients) add_optimizer(spec, training.graph, parameter, gradient);
+  add_statistic_moves(training);
+  return training;
+}
+
+}  // namespace weir

@@ -1,0 +1,47 @@
+// Before: the forward graph. After: a loss node for each trained term, behind all forward nodes, with a scalar weight
+// that will seed its reverse sweep; watched and excluded terms are listed without nodes, so that nothing decided from
+// here on can depend on them. Here, because types are known and gradients are not.
+#include "compiler/passes/measure.hpp"
+#include "compiler/passes/passes.hpp"
+#include "runtime/error.hpp"
+
+namespace weir {
+namespace {
+
+TermRole role_of(const LossTerm& term, const TermSpec& spec, const std::string& only_term) {
+  if (!only_term.empty()) return spec.name == only_term ? TermRole::trained : TermRole::excluded;
+  if (!term.excluded_by.empty()) return TermRole::excluded;
+  return spec.weight.value == 0 ? TermRole::watched : TermRole::trained;
+}
+
+}  // namespace
+
+TrainingGraph attach_losses(const Spec& spec, Graph graph, Diagnostics& diagnostics, const std::string& only_term) {
+  TrainingGraph training{.graph = std::move(graph)};
+  bool any = false;
+  for (const TermSpec& term_spec : spec.loss->terms) {
+    LossTerm term{.name = term_spec.name, .excluded_by = excluded_by(*spec.loss, term_spec), .place = term_spec.place};
+    term.role = role_of(term, term_spec, only_term);
+    term.constant_weight = only_term.empty() ? term_spec.weight.value : 1.0;
+    const Measure located = locate(training.graph, term_spec);
+    term.at = located.at;
+    term.prediction = located.prediction;
+    if (term.role == TermRole::trained) {
+      any = true;
+      const Measure measure =
+          add_measure(training.graph, term_spec, "loss." + term.name, Section::loss, true, diagnostics);
+      term.node = measure.node;
+      term.value = measure.value;
+      term.weight =
+          training.graph.add_value({.name = "weight." + term.name, .kind = ValueKind::scalar, .type = scalar_type()});
+    }
+    training.terms.push_back(std::move(term));
+  }
+  if (!any && !diagnostics.has_errors())
+    diagnostics
+        .error("E0401", spec.loss->place, "every loss term is excluded or has weight 0, so there is nothing to train")
+        .help = "keep one term with a weight above 0, or use evaluate or predict";
+  return training;
+}
+
+}  // namespace weir

@@ -1,0 +1,190 @@
+// Before: a checked Spec, names resolved. After: one live node a layer, one more for its activation, every value typed.
+// First, because everything else reads types.
+#include <algorithm>
+#include <set>
+
+#include "compiler/ir/op.hpp"
+#include "compiler/passes/passes.hpp"
+#include "runtime/error.hpp"
+
+namespace weir {
+namespace {
+
+std::string layer_of(const std::string& node) { return node.substr(0, node.find(':')); }
+
+class Builder {
+ public:
+  Builder(const Spec& spec, Mode mode, Diagnostics& diagnostics) : spec_(spec), mode_(mode), diagnostics_(diagnostics) {
+    graph_.name = spec.name;
+  }
+
+  Graph build() {
+    for (const InputSpec& input : spec_.inputs) {
+      TensorType type = batched(input.shape, input.dtype);
+      Value value{.name = input.name, .kind = ValueKind::input, .type = type};
+      value.axes = activation_axes(type.dims.size());
+      graph_.add_value(std::move(value));
+    }
+    for (const LayerSpec& layer : spec_.layers) visit(layer);
+    set_outputs();
+    return std::move(graph_);
+  }
+
+ private:
+  /// Operands first, else in file order: the graph decides, the file breaks ties.
+  void visit(const LayerSpec& layer) {
+    if (!visited_.insert(layer.name).second) return;
+    for (const auto& from : layer.from)
+      for (const LayerSpec& other : spec_.layers)
+        if (other.name == layer_of(from.value)) visit(other);
+    add_layer(layer);
+  }
+
+  void add_layer(const LayerSpec& layer) {
+    Node node{.op = layer.op, .name = layer.name, .attributes = layer.attributes};
+    node.training = mode_ == Mode::training;
+    node.place = layer.place;
+    for (const auto& from : layer.from) {
+      const ValueId id = graph_.find(from.value);
+      if (id == none) {  // behind a layer that was already reported
+        failed_.insert(layer.name);
+        return;
+      }
+      node.operands.push_back(id);
+    }
+    if (mode_ == Mode::evaluation && layer.op->identity_in_evaluation) {
+      graph_.by_name.emplace(layer.name, node.operands.front());
+      return;
+    }
+    add_scalars(node);
+    infer(layer, std::move(node));
+  }
+
+  void add_scalars(Node& node) {
+    for (const OperandDef& operand : node.op->operands)
+      if (operand.kind == OperandKind::scalar) node.operands.push_back(scalar(std::string(operand.name)));
+  }
+
+  ValueId scalar(const std::string& name) {
+    if (const ValueId found = graph_.find(name); found != none) return found;
+    return graph_.add_value({.name = name, .kind = ValueKind::scalar, .type = scalar_type()});
+  }
+
+  void infer(const LayerSpec& layer, Node node) {
+    InferContext context(graph_, node);
+    try {
+      layer.op->infer(context);
+    } catch (const InferFailure& failure) {
+      report(layer, failure);
+      failed_.insert(layer.name);
+      return;
+    }
+    add_parameters(layer, context, node);
+    const bool activated = layer.attributes.has("activation") && layer.attributes.word("activation") != "linear";
+    for (std::size_t i = 0; i < context.results.size(); ++i) {
+      Value value{.name = layer.name, .type = context.results[i]};
+      if (i > 0)
+        value.name += "." + std::string(layer.op->results[i]);
+      else if (activated)
+        value.name += ":linear";
+      value.layer = layer.name;
+      value.axes = value.type.batched ? activation_axes(value.type.dims.size()) : "o";
+      node.results.push_back(graph_.add_value(std::move(value)));
+    }
+    follow_statistics(context, node);
+    const ValueId linear = node.results.front();
+    graph_.add_node(std::move(node));
+    if (activated) add_activation(layer, linear);
+  }
+
+  void add_parameters(const LayerSpec& layer, const InferContext& context, Node& node) {
+    for (const ParameterDeclaration& declared : context.parameters) {
+      Value value{.name = layer.name + "." + declared.name,
+                  .kind = declared.statistic ? ValueKind::statistic : ValueKind::parameter};
+      value.type = unbatched(declared.dims);
+      value.axes = declared.axes;
+      value.layer = layer.name;
+      value.initializer = declared.initializer;
+      value.trainable = !declared.statistic;
+      value.momentum = declared.momentum;
+      const auto index = static_cast<std::size_t>(operand_index(*layer.op, declared.name));
+      if (node.operands.size() <= index) node.operands.resize(index + 1, none);
+      node.operands[index] = graph_.add_value(std::move(value));
+    }
+  }
+
+  void follow_statistics(const InferContext& context, const Node& node) {
+    for (const ParameterDeclaration& declared : context.parameters) {
+      if (!declared.statistic || mode_ == Mode::evaluation) continue;
+      const ValueId id = graph_.find(node.name + "." + declared.name);
+      graph_.at(id).of = node.results.at(static_cast<std::size_t>(result_index(*node.op, declared.follows)));
+    }
+  }
+
+  void add_activation(const LayerSpec& layer, ValueId linear) {
+    const OpDef* op = find_op(layer.attributes.word("activation"));
+    WEIR_CHECK(op, layer.name + ": the activation was checked by the parser");
+    Node node{.op = op, .name = layer.name, .operands = {linear}, .attributes = with_defaults(*op, {})};
+    node.training = mode_ == Mode::training;
+    node.place = layer.place;
+    InferContext context(graph_, node);
+    try {
+      op->infer(context);
+    } catch (const InferFailure& failure) {
+      report(layer, failure);
+      failed_.insert(layer.name);
+      return;
+    }
+    Value value{.name = layer.name, .type = context.results.at(0), .axes = graph_.at(linear).axes};
+    value.layer = layer.name;
+    node.results = {graph_.add_value(std::move(value))};
+    graph_.add_node(std::move(node));
+  }
+
+  void report(const LayerSpec& layer, const InferFailure& failure) {
+    Diagnostic& diagnostic =
+        diagnostics_.error("E0311", layer.place, "layer \"" + layer.name + "\": " + failure.message);
+    if (!layer.from.empty()) diagnostic.notes.push_back(chain(graph_.find(layer.from.front().value)));
+    if (failure.constraint > 0)
+      diagnostic.notes.push_back(
+          std::string(layer.op->name) + ", " +
+          std::string(layer.op->constraints.at(static_cast<std::size_t>(failure.constraint - 1))));
+  }
+
+  /// "image f32[B, 28, 28, 1] -> conv_1 f32[B, 28, 28, 32]"
+  std::string chain(ValueId id) const {
+    std::vector<std::string> steps;
+    for (; id != none && steps.size() < 12;) {
+      const Value& value = graph_.at(id);
+      steps.push_back(value.name + " " + to_string(value.type));
+      id = value.producer == none ? none : graph_.node(value.producer).operands.front();
+    }
+    std::string text;
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) text += (text.empty() ? "" : " -> ") + *step;
+    return text;
+  }
+
+  void set_outputs() {
+    for (const auto& output : spec_.outputs) graph_.outputs.push_back(output.value);
+    if (!spec_.outputs.empty()) return;
+    std::set<std::string> read;
+    for (const LayerSpec& layer : spec_.layers)
+      for (const auto& from : layer.from) read.insert(layer_of(from.value));
+    for (const LayerSpec& layer : spec_.layers)
+      if (!read.contains(layer.name) && !failed_.contains(layer.name)) graph_.outputs.push_back(layer.name);
+  }
+
+  const Spec& spec_;
+  Mode mode_;
+  Diagnostics& diagnostics_;
+  Graph graph_;
+  std::set<std::string> visited_, failed_;
+};
+
+}  // namespace
+
+Graph build_graph(const Spec& spec, Mode mode, Diagnostics& diagnostics) {
+  return Builder(spec, mode, diagnostics).build();
+}
+
+}  // namespace weir

@@ -1,0 +1,315 @@
+// Before: steps over values with layouts. After: a program of the plan: lives read off the order of steps, offsets in
+// one arena, every operand a buffer or a scalar. Last, because lives need the final order.
+//
+// Lives. Weight copies live through the whole program: refresh writes them, any later run may read them. Inputs live
+// from the start; gradients and taps to the end. Scratch lives for its step. Everything else from its first to its last
+// step.
+#include <algorithm>
+
+#include "compiler/ir/op.hpp"
+#include "compiler/passes/passes.hpp"
+#include "runtime/error.hpp"
+#include "runtime/kernel.hpp"
+
+namespace weir {
+namespace {
+
+class Emitter {
+ public:
+  Emitter(Plan& plan, ProgramKind kind, const TrainingGraph& training, const LoweredGraph& low)
+      : plan_(plan), training_(training), low_(low), buffer_of_(low.values.size(), -1) {
+    program_.kind = kind;
+    program_.batch = low.batch;
+  }
+
+  Program run() {
+    find_lives();
+    place();
+    emit_steps();
+    bind();
+    return std::move(program_);
+  }
+
+ private:
+  static std::size_t index(int id) { return static_cast<std::size_t>(id); }
+
+  int root(int id) const {
+    while (low_.values[index(id)].alias_of >= 0) id = low_.values[index(id)].alias_of;
+    return id;
+  }
+
+  bool in_arena(int id) const {
+    const LoweredValue& value = low_.values[index(id)];
+    return !value.is_scalar && value.kind != BufferClass::parameter && value.kind != BufferClass::statistic &&
+           value.kind != BufferClass::state;
+  }
+
+  /// Time 0 is before the first compute step, 1 … n the compute steps, n + 1 after the last.
+  void find_lives() {
+    first_.assign(low_.values.size(), -1);
+    last_.assign(low_.values.size(), -1);
+    int time = 0;
+    const int end =
+        1 + static_cast<int>(std::count_if(low_.steps.begin(), low_.steps.end(),
+                                           [](const LoweredStep& step) { return step.phase == Phase::compute; }));
+    for (const LoweredStep& step : low_.steps) {
+      if (step.phase == Phase::compute) ++time;
+      for (int operand : step.operands)
+        use(root(operand), step.phase == Phase::compute ? time : step.phase == Phase::refresh ? 0 : end);
+    }
+    for (int id = 0; id < static_cast<int>(low_.values.size()); ++id)
+      if (root(id) == id && low_.values[index(id)].kind == BufferClass::copy && is_refreshed(id))
+        use(id, 0), use(id, end);
+    for (const auto& [value, id] : low_.inputs) use(root(id), 0);
+    for (const auto& [value, id] : low_.gradients) use(root(id), end);
+    for (const auto& [value, id] : low_.taps) use(root(id), end);
+  }
+
+  bool is_refreshed(int id) const {
+    for (const LoweredStep& step : low_.steps)
+      if (step.phase == Phase::refresh)
+        for (int operand : step.operands)
+          if (root(operand) == id) return true;
+    return false;
+  }
+
+  void use(int id, int time) {
+    if (first_[index(id)] < 0) first_[index(id)] = time;
+    first_[index(id)] = std::min(first_[index(id)], time);
+    last_[index(id)] = std::max(last_[index(id)], time);
+  }
+
+  /// In the order of first use, so that a value in place of another comes after it.
+  std::vector<int> arena_values() const {
+    std::vector<int> values;
+    for (int id = 0; id < static_cast<int>(low_.values.size()); ++id)
+      if (root(id) == id && in_arena(id) && first_[index(id)] >= 0) values.push_back(id);
+    std::stable_sort(values.begin(), values.end(), [&](int a, int b) { return first_[index(a)] < first_[index(b)]; });
+    return values;
+  }
+
+  void place() {
+    const std::vector<int> values = arena_values();
+    std::vector<MemoryRequest> requests;
+    std::vector<int> request_of(low_.values.size(), -1);
+    for (int id : values) {
+      const LoweredValue& value = low_.values[index(id)];
+      const int taken = in_place_source(id);
+      const std::uint64_t bytes = byte_count(RecipeOperand{"", Access::read, value.dtype, value.shape});
+      request_of[index(id)] = static_cast<int>(requests.size());
+      requests.push_back({bytes, first_[index(id)], last_[index(id)], taken < 0 ? -1 : request_of[index(taken)]});
+    }
+    const MemoryPlan memory = plan_memory(requests);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const LoweredValue& value = low_.values[index(values[i])];
+      buffer_of_[index(values[i])] = static_cast<int>(program_.buffers.size());
+      program_.buffers.push_back({value.name, value.kind, value.dtype, value.shape, memory.offsets[i]});
+    }
+    program_.arena_bytes = memory.bytes;
+    program_.lower_bound = memory.lower_bound;
+  }
+
+  /// The value whose bytes this one may take over: read for the last time by the step that writes it, in place by the
+  /// kernel's record.
+  int in_place_source(int id) const {
+    for (const LoweredStep& step : low_.steps) {
+      if (step.phase != Phase::compute) continue;
+      for (const InPlace& pair : in_place_of(step.recipe)) {
+        const int written = step.recipe.index_of(pair.written), read = step.recipe.index_of(pair.read);
+        if (written < 0 || read < 0 || root(step.operands[index(written)]) != id) continue;
+        const int source = root(step.operands[index(read)]);
+        const RecipeOperand &out = step.recipe.operands[index(written)], &in = step.recipe.operands[index(read)];
+        const bool dies = in_arena(source) && source != id && last_[index(source)] == first_[index(id)] &&
+                          first_[index(source)] < first_[index(id)];
+        if (dies && byte_count(out) == byte_count(in) && low_.values[index(source)].kind != BufferClass::copy &&
+            reads_once(step, source))
+          return source;
+      }
+    }
+    return -1;
+  }
+
+  bool reads_once(const LoweredStep& step, int source) const {
+    int count = 0;
+    for (int operand : step.operands) count += root(operand) == source ? 1 : 0;
+    return count == 1;
+  }
+
+  void emit_steps() {
+    for (const LoweredStep& lowered : low_.steps) {
+      Step step{
+          .recipe = recipe_index(lowered.recipe), .operands = {}, .node = lowered.node, .watched = lowered.watched};
+      for (int operand : lowered.operands) step.operands.push_back(ref(operand));
+      auto& list = lowered.phase == Phase::refresh   ? program_.refresh
+                   : lowered.phase == Phase::compute ? program_.compute
+                                                     : program_.commit;
+      list.push_back(std::move(step));
+    }
+  }
+
+  int recipe_index(const Recipe& recipe) {
+    const auto found = std::find(plan_.recipes.begin(), plan_.recipes.end(), recipe);
+    if (found != plan_.recipes.end()) return static_cast<int>(found - plan_.recipes.begin());
+    plan_.recipes.push_back(recipe);
+    return static_cast<int>(plan_.recipes.size()) - 1;
+  }
+
+  /// What the host reads or writes lies in the arena.
+  int arena_buffer(int id) {
+    const BufferRef found = ref(id);
+    WEIR_CHECK(found.space == BufferRef::Space::arena,
+               low_.values[index(root(id))].name + " is bound but not in the arena");
+    return found.index;
+  }
+
+  BufferRef ref(int id) {
+    id = root(id);
+    const LoweredValue& value = low_.values[index(id)];
+    if (value.is_scalar) return {BufferRef::Space::scalar, scalar(value.name)};
+    if (!in_arena(id)) return {BufferRef::Space::store, store(value)};
+    WEIR_CHECK(buffer_of_[index(id)] >= 0, value.name + " has no buffer");
+    return {BufferRef::Space::arena, buffer_of_[index(id)]};
+  }
+
+  int scalar(const std::string& name) {
+    if (const int found = plan_.scalar(name); found >= 0) return found;
+    plan_.scalars.push_back({name, 0});
+    return static_cast<int>(plan_.scalars.size()) - 1;
+  }
+
+  int store(const LoweredValue& value) {
+    for (std::size_t i = 0; i < plan_.store.size(); ++i)
+      if (plan_.store[i].name == value.name) return static_cast<int>(i);
+    plan_.store.push_back({value.name, value.kind, value.dtype, value.shape, 0});
+    const int added = static_cast<int>(plan_.store.size()) - 1;
+    if (value.kind == BufferClass::state) add_slot(value, added);
+    return added;
+  }
+
+  void add_slot(const LoweredValue& value, int buffer) {
+    const Value& state = training_.graph.at(value.value);
+    const std::string& owner = training_.graph.at(state.of).name;
+    for (Parameter& parameter : plan_.parameters)
+      if (parameter.name == owner) parameter.state[state.name.substr(owner.size() + 1)] = buffer;
+  }
+
+  void bind() {
+    const Graph& graph = training_.graph;
+    for (const auto& [value, id] : low_.inputs)
+      program_.inputs.push_back({graph.at(value).name, graph.at(value).type.dtype, graph.at(value).type.dims,
+                                 arena_buffer(id), classes(value)});
+    for (const auto& [value, id] : low_.taps)
+      program_.outputs.push_back({graph.at(value).name, graph.at(value).type.dims, arena_buffer(id)});
+    for (const auto& [value, id] : low_.gradients) bind_gradient(value, id);
+    for (const LossTerm& term : training_.terms)
+      if (term.value != none)
+        program_.terms.push_back(
+            {term.name, scalar(graph.at(term.value).name), term.role == TermRole::trained ? weight(term) : -1});
+    for (const MetricNode& metric : training_.metrics)
+      if (metric.value != none) program_.metrics.push_back({metric.name, scalar(graph.at(metric.value).name)});
+    if (program_.kind == ProgramKind::train) add_checks();
+  }
+
+  int weight(const LossTerm& term) {
+    const int at = scalar("weight." + term.name);
+    plan_.scalars[index(at)].initial = term.constant_weight;
+    return at;
+  }
+
+  /// The smallest bound that a reader of the input sets on its classes.
+  std::int64_t classes(ValueId input) const {
+    const Graph& graph = training_.graph;
+    std::int64_t bound = 0;
+    if (graph.at(input).type.dtype != DType::i32) return 0;
+    for (const Node& node : graph.nodes) {
+      if (!node.live || node.section == Section::backward) continue;
+      for (std::size_t i = 0; i < node.operands.size(); ++i)
+        if (node.operands[i] == input)
+          if (const std::int64_t here = classes_of(node, i); here > 0)
+            bound = bound == 0 ? here : std::min(bound, here);
+    }
+    return bound;
+  }
+
+  std::int64_t classes_of(const Node& node, std::size_t operand) const {
+    if (node.attributes.has("one_hot")) return node.attributes.integer("one_hot");
+    if (!node.op->integer_target || node.op->operands.at(operand).kind != OperandKind::target) return 0;
+    const Dims& prediction = training_.graph.at(node.operands.front()).type.dims;
+    return prediction.empty() ? 0 : prediction.back();
+  }
+
+  void bind_gradient(ValueId parameter, int id) {
+    const Value& value = training_.graph.at(parameter);
+    program_.gradients.push_back({value.name, full_dims(value.type, low_.batch), arena_buffer(id)});
+    for (Parameter& entry : plan_.parameters)
+      if (entry.name == value.name) entry.trained = true;
+  }
+
+  void add_checks() {
+    const double bound = gradient_bound();
+    for (const OutputBinding& gradient : program_.gradients)
+      program_.checks.push_back({"gradient of " + gradient.name, {BufferRef::Space::arena, gradient.buffer}, bound});
+    for (const TermReport& term : program_.terms)
+      if (term.weight >= 0) program_.checks.push_back({"loss " + term.name, {BufferRef::Space::scalar, term.value}, 0});
+    for (const Node& node : training_.graph.nodes)  // moves of statistics: the batch's values
+      if (node.live && node.section == Section::update &&
+          training_.graph.at(node.operands.front()).kind == ValueKind::statistic)
+        add_statistic_check(node);
+  }
+
+  double gradient_bound() const {
+    for (const Node& node : training_.graph.nodes)
+      if (node.live && node.op->role == Role::optimizer) return node.op->gradient_bound;
+    return 0;
+  }
+
+  void add_statistic_check(const Node& node) {
+    const Value& statistic = training_.graph.at(node.operands.front());
+    for (const LoweredStep& step : low_.steps)
+      if (step.phase == Phase::commit && step.node == node.name)
+        for (std::size_t i = 0; i < step.operands.size(); ++i)
+          if (step.recipe.operands[i].access == Access::read && in_arena(root(step.operands[i])) &&
+              !low_.values[index(root(step.operands[i]))].is_scalar)
+            program_.checks.push_back({"batch statistic for " + statistic.name, ref(step.operands[i]), 0});
+  }
+
+  Plan& plan_;
+  const TrainingGraph& training_;
+  const LoweredGraph& low_;
+  Program program_;
+  std::vector<int> buffer_of_, first_, last_;
+};
+
+}  // namespace
+
+void declare_parameters(Plan& plan, const TrainingGraph& training) {
+  for (const Value& value : training.graph.values) {
+    if (value.kind != ValueKind::parameter && value.kind != ValueKind::statistic) continue;
+    const bool statistic = value.kind == ValueKind::statistic;
+    const BufferClass kind = statistic ? BufferClass::statistic : BufferClass::parameter;
+    plan.store.push_back({value.name, kind, value.type.dtype, {value.type.dims, value.axes, value.axes}, 0});
+    plan.parameters.push_back({value.name,
+                               value.type.dims,
+                               statistic,
+                               false,
+                               value.initializer,
+                               static_cast<int>(plan.store.size()) - 1,
+                               {}});
+  }
+}
+
+void emit_program(Plan& plan, ProgramKind kind, const TrainingGraph& training, const LoweredGraph& lowered) {
+  plan.programs.push_back(Emitter(plan, kind, training, lowered).run());
+}
+
+void finish_store(Plan& plan, const HomeShapes& homes) {
+  std::uint64_t offset = 0;
+  for (Buffer& buffer : plan.store) {
+    if (const auto home = homes.find(buffer.name); home != homes.end()) buffer.shape = home->second;
+    buffer.offset = offset;
+    offset += (byte_count(buffer) + 63) / 64 * 64;
+  }
+  plan.store_bytes = offset;
+}
+
+}  // namespace weir

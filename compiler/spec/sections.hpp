@@ -1,0 +1,43 @@
+// The sections of a specification, each read from its element into its part of the Spec. parse_spec.cpp calls them in order.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "compiler/spec/names.hpp"
+
+namespace weir {
+
+/// What the readers of sections share.
+struct Sections {
+  Reading& reading;
+  Spec& spec;
+  Names names = {};
+  std::set<std::string, std::less<>> read_inputs = {};     ///< inputs that something reads
+  std::set<std::string, std::less<>> unclear_inputs = {};  ///< inputs whose dtype was not understood
+
+  std::optional<Located<std::string>> node(const std::string& subject, std::string_view key, const Element& element);
+  /// Whether an input is there and certainly of that type.
+  bool is_surely(const InputSpec& input, DType dtype) const;
+};
+
+void read_inputs(Sections& sections, const Element& inputs);
+void read_layers(Sections& sections, const Element& layers);
+void read_outputs(Sections& sections, const Element& outputs);
+/// training: nothing left to train is an error.
+void read_loss(Sections& sections, const Element& loss, bool training);
+void read_train(Sections& sections, const Element& train);
+void read_data(Sections& sections, const Element& data);
+
+/// A loss term or (metric) an entry of `metrics`.
+TermSpec read_term(Sections& sections, const Member& member, bool metric);
+
+/// The layers' operands, after all names are known: `from` or its default, in the op's order.
+void connect_layers(Sections& sections, const Element& layers);
+/// What `from` says, for an op; null: the op was not understood. layer: for messages.
+std::vector<Located<std::string>> read_from(Sections& sections, const std::string& subject, const OpDef* op, const Element& from);
+/// Reports each cycle once, by its names.
+void check_cycles(Sections& sections);
+
+}  // namespace weir
