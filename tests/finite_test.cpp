@@ -1,0 +1,55 @@
+// The check before a commit: finite, and within a bound.
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "runtime/finite.hpp"
+
+using namespace weir;
+
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr float quiet_nan = std::numeric_limits<float>::quiet_NaN();
+
+bool all_within(const std::vector<float>& values, double bound) {
+  return weir::all_within(values.data(), static_cast<std::int64_t>(values.size()), bound);
+}
+
+}  // namespace
+
+TEST_CASE("one NaN or infinity anywhere is found") {
+  for (std::size_t size : {1u, 3u, 16u, 17u, 4096u, 4097u, 10000u})
+    for (std::size_t at : {std::size_t{0}, size / 2, size - 1})
+      for (float bad : {infinity, -infinity, quiet_nan, -quiet_nan}) {
+        std::vector<float> values(size, -1.5f);
+        CHECK(all_within(values, 0));
+        values[at] = bad;
+        CHECK_FALSE(all_within(values, 0));
+        CHECK_FALSE(all_within(values, 10));
+        CHECK_FALSE(all_within(values, 1e300));
+      }
+}
+
+TEST_CASE("the bound itself is within, the next number is not") {
+  for (float bound : {1.0f, 3.4e19f, 1e-30f, 1e-42f}) {
+    CHECK(all_within({bound, -bound, 0.0f, -0.0f}, bound));
+    CHECK_FALSE(all_within({std::nextafter(bound, infinity)}, bound));
+    CHECK_FALSE(all_within({-std::nextafter(bound, infinity)}, bound));
+  }
+}
+
+TEST_CASE("a bound between two floats is rounded down") {
+  const double bound = 0.1;  // the nearest float is larger
+  CHECK_FALSE(all_within({0.1f}, bound));
+  CHECK(all_within({std::nextafter(0.1f, 0.0f)}, bound));
+}
+
+TEST_CASE("no bound means every finite number") {
+  const float largest = std::numeric_limits<float>::max();
+  CHECK(all_within({largest, -largest}, 0));
+  CHECK(all_within({largest}, std::numeric_limits<double>::infinity()));
+  CHECK(all_within({}, 1));
+}
