@@ -18,6 +18,7 @@ struct Compilation {
   Diagnostics& diagnostics;
   Plan plan;
   HomeShapes homes;
+  std::set<std::string> frozen;  ///< parameters with "trainable": false
 };
 
 void add_train_program(Compilation& c, std::int64_t batch) {
@@ -84,7 +85,8 @@ void report_unreached(Compilation& c) {
   std::string names;
   int count = 0;
   for (const Parameter& parameter : c.plan.parameters)
-    if (!parameter.statistic && !parameter.trained) names += (count++ ? ", " : "") + parameter.name;
+    if (!parameter.statistic && !parameter.trained && !c.frozen.contains(parameter.name))
+      names += (count++ ? ", " : "") + parameter.name;
   if (count == 0) return;
   const std::string message =
       (count == 1 ? "parameter " : "parameters ") + names + (count == 1 ? " is" : " are") + " trained by no loss";
@@ -94,11 +96,18 @@ void report_unreached(Compilation& c) {
   diagnostic.help = "weir explain says why; \"unreached\": \"allow\" in loss accepts it";
 }
 
+void declare(Compilation& c) {
+  Diagnostics ignored;  // reported again by the first program
+  const TrainingGraph all{.graph = build_graph(c.spec, Mode::training, ignored)};
+  declare_parameters(c.plan, all);
+  for (const Value& value : all.graph.values)
+    if (value.kind == ValueKind::parameter && !value.trainable) c.frozen.insert(value.name);
+}
+
 void compile_programs(Compilation& c) {
   const std::vector<std::int64_t> sizes = batch_sizes(c);
   const bool trains = c.options.train && c.spec.train && c.spec.loss;
-  Diagnostics ignored;
-  declare_parameters(c.plan, {.graph = build_graph(c.spec, Mode::training, ignored)});
+  declare(c);
   set_training(c);
   // Training first: it fixes where parameters live.
   if (trains)
@@ -120,7 +129,7 @@ Compiled compile(std::string_view text, const CompileOptions& options, const Tar
   if (compiled.diagnostics.has_errors()) return compiled;
   std::unique_ptr<Target> host;
   if (!target) host = host_target(options.threads > 0 ? options.threads : usable_cpus());
-  Compilation c{spec, options, target ? *target : *host, compiled.diagnostics, {}, {}};
+  Compilation c{spec, options, target ? *target : *host, compiled.diagnostics, {}, {}, {}};
   c.plan.model = spec.name;
   c.plan.fingerprint = c.target.fingerprint();
   for (const InputSpec& input : spec.inputs) c.plan.inputs.push_back(input.name);

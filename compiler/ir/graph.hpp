@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,9 +35,10 @@ struct Value {
   std::string layer = {};  ///< the owner
   Initializer initializer = {};
   bool trainable = true;
-  ValueId of =
-      none;  ///< state: the parameter it belongs to; statistic: the result it follows (batch mean, batch variance)
-  double momentum = 0;  ///< statistic: new = momentum * old + (1 - momentum) * followed
+  bool stop_gradient = false;         ///< result: whoever reads it sees a constant, in every term
+  ValueId of = none;                  ///< state: the parameter it belongs to
+  std::vector<ValueId> follows = {};  ///< statistic: the results it moves towards, one for each use of its layer
+  double momentum = 0;                ///< statistic: new = momentum · old + (1 - momentum) · followed
 };
 
 /// watch: readers (watched terms, metrics, taps) and what is executed for them alone.
@@ -84,7 +86,10 @@ struct LossTerm {
   ValueId weight = none;      ///< trained only: the scalar input that seeds the reverse sweep
   double constant_weight = 1;
   NodeId node = none;
-  std::string excluded_by = {};  ///< the entry of `exclude` that took it out
+  std::set<ValueId> stop_at = {};   ///< values at which this term's gradient ends
+  std::set<std::string> skip = {};  ///< layers whose parameters get nothing from this term
+  std::set<std::string> only = {};  ///< not empty: the only layers whose parameters do
+  std::string excluded_by = {};     ///< the entry of `exclude` that took it out
   Place place = {};
 };
 

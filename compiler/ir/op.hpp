@@ -108,8 +108,9 @@ struct OpDef {
       false;  ///< loss, metric: an i32 target with `one_hot` is read as classes, without a one-hot tensor
   bool integer_target = false;  ///< loss, metric: the target must be i32 classes, without a class axis (sparse_…)
   bool no_target = false;       ///< loss `value`, metric `mean`: takes no target
-  bool identity_in_evaluation = false;              ///< dropout: where training is off, the output is the input
-  bool carries_integers = false;                    ///< only moves values: i32 passes through
+  bool identity_in_evaluation = false;  ///< dropout: where training is off, the output is the input
+  bool frozen_is_evaluation = false;    ///< batch_normalization: with trainable false it uses its moving statistics
+  bool carries_integers = false;        ///< only moves values: i32 passes through
   std::vector<std::string_view> slots = {};         ///< optimizer: names of its state operands
   bool (*uses_slots)(const Attributes&) = nullptr;  ///< optimizer: whether these settings need the slots; empty: always
   double gradient_bound = 0;  ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite

@@ -207,6 +207,7 @@ const OpDef batch_normalization{
     .gradient = gradient,
     .lower = lower,
     .reference = reference,
+    .frozen_is_evaluation = true,
     .examples = {{.name = "image", .inputs = {batched({3, 2, 16})}},
                  {.name = "odd_channels", .inputs = {batched({3, 5, 17})}, .batch = 2},
                  {.name = "rows", .inputs = {batched({5})}, .batch = 4},

@@ -71,7 +71,7 @@ inline Window window_over(const Dims& image, const Dims& size, const Dims& strid
   return window;
 }
 
-/// "a window of 3 x 3 cells does not fit into 2 x 5 cells with padding 0, 0, 0, 0"
+/// For messages; to be continued with the way out.
 inline std::string misfit(const Window& window) {
   const auto by = [](std::int64_t a, std::int64_t b) {
     return std::to_string(a) + " x " + std::to_string(b) + " cells";

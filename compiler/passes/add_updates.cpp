@@ -62,21 +62,23 @@ std::set<NodeId> trained_nodes(const TrainingGraph& training) {
   return nodes;
 }
 
+void add_move(Graph& graph, ValueId statistic, ValueId followed) {
+  Node node{.op = &structural_op("moving_average"),
+            .name = graph.at(statistic).name,
+            .operands = {statistic, followed},
+            .attributes = {{"momentum", graph.at(statistic).momentum}}};
+  node.section = Section::update;
+  graph.add_node(std::move(node));
+}
+
 void add_statistic_moves(TrainingGraph& training) {
   Graph& graph = training.graph;
   const std::set<NodeId> needed = trained_nodes(training);
   const ValueId count = static_cast<ValueId>(graph.values.size());
   for (ValueId id = 0; id < count; ++id) {
-    const Value& statistic = graph.at(id);
-    if (statistic.kind != ValueKind::statistic || statistic.of == none ||
-        !needed.contains(graph.at(statistic.of).producer))
-      continue;
-    Node node{.op = &structural_op("moving_average"),
-              .name = statistic.name,
-              .operands = {id, statistic.of},
-              .attributes = {{"momentum", statistic.momentum}}};
-    node.section = Section::update;
-    graph.add_node(std::move(node));
+    const std::vector<ValueId> follows = graph.at(id).follows;
+    for (ValueId followed : follows)
+      if (needed.contains(graph.at(followed).producer)) add_move(graph, id, followed);
   }
 }
 

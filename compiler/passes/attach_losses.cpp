@@ -14,6 +14,15 @@ TermRole role_of(const LossTerm& term, const TermSpec& spec, const std::string& 
   return spec.weight.value == 0 ? TermRole::watched : TermRole::trained;
 }
 
+/// A cut at the term's own node also holds where the loss reads the logits behind it.
+void set_routing(const Graph& graph, const TermSpec& spec, LossTerm& term) {
+  for (const auto& node : spec.stop_at)
+    if (const ValueId value = graph.find(node.value); value != none) term.stop_at.insert(value);
+  if (term.stop_at.contains(term.at)) term.stop_at.insert(term.prediction);
+  for (const auto& layer : spec.skip) term.skip.insert(layer.value);
+  for (const auto& layer : spec.only) term.only.insert(layer.value);
+}
+
 }  // namespace
 
 TrainingGraph attach_losses(const Spec& spec, Graph graph, Diagnostics& diagnostics, const std::string& only_term) {
@@ -26,6 +35,7 @@ TrainingGraph attach_losses(const Spec& spec, Graph graph, Diagnostics& diagnost
     const Measure located = locate(training.graph, term_spec);
     term.at = located.at;
     term.prediction = located.prediction;
+    set_routing(training.graph, term_spec, term);
     if (term.role == TermRole::trained) {
       any = true;
       const Measure measure =

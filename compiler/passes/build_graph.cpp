@@ -34,15 +34,18 @@ class Builder {
   /// Operands first, else in file order: the graph decides, the file breaks ties.
   void visit(const LayerSpec& layer) {
     if (!visited_.insert(layer.name).second) return;
-    for (const auto& from : layer.from)
-      for (const LayerSpec& other : spec_.layers)
-        if (other.name == layer_of(from.value)) visit(other);
+    for (const LayerSpec& other : spec_.layers) {
+      const bool owner = other.name == layer.share;
+      const bool read = std::any_of(layer.from.begin(), layer.from.end(),
+                                    [&](const auto& from) { return other.name == layer_of(from.value); });
+      if (owner || read) visit(other);
+    }
     add_layer(layer);
   }
 
   void add_layer(const LayerSpec& layer) {
     Node node{.op = layer.op, .name = layer.name, .attributes = layer.attributes};
-    node.training = mode_ == Mode::training;
+    node.training = trains(layer);
     node.place = layer.place;
     for (const auto& from : layer.from) {
       const ValueId id = graph_.find(from.value);
@@ -52,12 +55,20 @@ class Builder {
       }
       node.operands.push_back(id);
     }
-    if (mode_ == Mode::evaluation && layer.op->identity_in_evaluation) {
+    if (!node.training && layer.op->identity_in_evaluation && !layer.stop_gradient) {
       graph_.by_name.emplace(layer.name, node.operands.front());
       return;
     }
     add_scalars(node);
     infer(layer, std::move(node));
+  }
+
+  /// Computes as in training: only layers that differ in evaluation can be told otherwise.
+  bool trains(const LayerSpec& layer) const {
+    if (mode_ == Mode::evaluation) return false;
+    const bool frozen = layer.op->frozen_is_evaluation && !layer.trainable;
+    const bool differs = layer.op->identity_in_evaluation || layer.op->frozen_is_evaluation;
+    return !(differs && (frozen || !layer.training));
   }
 
   void add_scalars(Node& node) {
@@ -79,7 +90,11 @@ class Builder {
       failed_.insert(layer.name);
       return;
     }
-    add_parameters(layer, context, node);
+    if (!layer.share.empty()) {
+      if (!use_parameters_of(layer, context, node)) return;
+    } else {
+      add_parameters(layer, context, node);
+    }
     const bool activated = layer.attributes.has("activation") && layer.attributes.word("activation") != "linear";
     for (std::size_t i = 0; i < context.results.size(); ++i) {
       Value value{.name = layer.name, .type = context.results[i]};
@@ -88,6 +103,7 @@ class Builder {
       else if (activated)
         value.name += ":linear";
       value.layer = layer.name;
+      value.stop_gradient = layer.stop_gradient;
       value.axes = value.type.batched ? activation_axes(value.type.dims.size()) : "o";
       node.results.push_back(graph_.add_value(std::move(value)));
     }
@@ -105,7 +121,7 @@ class Builder {
       value.axes = declared.axes;
       value.layer = layer.name;
       value.initializer = declared.initializer;
-      value.trainable = !declared.statistic;
+      value.trainable = !declared.statistic && layer.trainable;
       value.momentum = declared.momentum;
       const auto index = static_cast<std::size_t>(operand_index(*layer.op, declared.name));
       if (node.operands.size() <= index) node.operands.resize(index + 1, none);
@@ -113,11 +129,32 @@ class Builder {
     }
   }
 
+  /// The owner's parameters in the places of the layer's own. False where they do not fit, which is reported.
+  bool use_parameters_of(const LayerSpec& layer, const InferContext& context, Node& node) {
+    for (const ParameterDeclaration& declared : context.parameters) {
+      const ValueId shared = graph_.find(layer.share + "." + declared.name);
+      if (shared == none || graph_.at(shared).type.dims != declared.dims) {
+        failed_.insert(layer.name);
+        if (failed_.contains(layer.share)) return false;
+        const std::string owned = shared == none ? "no " + declared.name : to_string(graph_.at(shared).type.dims);
+        diagnostics_.error("E0313", layer.place,
+                           "layer \"" + layer.name + "\" needs " + declared.name + " " + to_string(declared.dims) +
+                               ", but \"" + layer.share + "\", whose parameters it shares, has " + owned);
+        return false;
+      }
+      const auto index = static_cast<std::size_t>(operand_index(*layer.op, declared.name));
+      if (node.operands.size() <= index) node.operands.resize(index + 1, none);
+      node.operands[index] = shared;
+    }
+    return true;
+  }
+
   void follow_statistics(const InferContext& context, const Node& node) {
     for (const ParameterDeclaration& declared : context.parameters) {
-      if (!declared.statistic || mode_ == Mode::evaluation) continue;
-      const ValueId id = graph_.find(node.name + "." + declared.name);
-      graph_.at(id).of = node.results.at(static_cast<std::size_t>(result_index(*node.op, declared.follows)));
+      if (!declared.statistic || !node.training) continue;
+      const ValueId id = node.operands.at(static_cast<std::size_t>(operand_index(*node.op, declared.name)));
+      graph_.at(id).follows.push_back(
+          node.results.at(static_cast<std::size_t>(result_index(*node.op, declared.follows))));
     }
   }
 
@@ -137,6 +174,7 @@ class Builder {
     }
     Value value{.name = layer.name, .type = context.results.at(0), .axes = graph_.at(linear).axes};
     value.layer = layer.name;
+    value.stop_gradient = layer.stop_gradient;
     node.results = {graph_.add_value(std::move(value))};
     graph_.add_node(std::move(node));
   }

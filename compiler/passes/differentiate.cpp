@@ -3,106 +3,136 @@
 //
 // One reverse walk over the nodes. A trained term's node is seeded with its weight; a value's gradient is the sum of
 // the contributions of its consumers, in reverse order of the consumers; each op is asked for the gradients of those
-// operands alone behind which there is a trainable parameter, so no gradient of an input, of an excluded tail or of a
-// frozen part ever exists. Before updates and fusion, while every op still means what the user wrote.
+// operands alone behind which something hears a term, so no gradient of an input, of an excluded tail or of a frozen
+// part ever exists. Terms share the gradient of a value exactly where their routings leave the same subgraph behind it
+// (routing.hpp); elsewhere it exists once for each routing. Before updates and fusion, while every op still means what
+// the user wrote.
+#include <algorithm>
+#include <compare>
 #include <map>
 
 #include "compiler/ir/op.hpp"
 #include "compiler/passes/passes.hpp"
+#include "compiler/passes/routing.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
 namespace {
 
+/// The gradient of a value as far as one routing is concerned.
+struct Key {
+  ValueId value;
+  int signature;
+  auto operator<=>(const Key&) const = default;
+};
+
 class Differentiator {
  public:
-  explicit Differentiator(TrainingGraph training) : training_(std::move(training)), graph_(training_.graph) {}
+  explicit Differentiator(TrainingGraph training)
+      : training_(std::move(training)),
+        graph_(training_.graph),
+        routing_(route(training_)),
+        open_(graph_.values.size()) {}
 
   TrainingGraph run() {
-    mark_wanted();
-    const NodeId last = static_cast<NodeId>(graph_.nodes.size()) - 1;
-    for (NodeId node = last; node >= 0; --node) visit(node);
-    for (ValueId id = 0; id < static_cast<ValueId>(wanted_.size()); ++id)
-      if (graph_.at(id).kind == ValueKind::parameter && contributions_.contains(id))
-        training_.gradients[id] = combine(id);
+    const ValueId values = static_cast<ValueId>(graph_.values.size());
+    for (NodeId node = static_cast<NodeId>(graph_.nodes.size()) - 1; node >= 0; --node) visit(node);
+    for (ValueId id = 0; id < values; ++id)
+      if (graph_.at(id).kind == ValueKind::parameter && !open(id).empty())
+        training_.gradients[id] = combine({id, open(id).front()});
     return std::move(training_);
   }
 
  private:
-  /// A value is wanted where a trainable parameter stands behind it.
-  void mark_wanted() {
-    wanted_.assign(graph_.values.size(), false);
-    for (std::size_t id = 0; id < graph_.values.size(); ++id)
-      wanted_[id] = graph_.values[id].kind == ValueKind::parameter && graph_.values[id].trainable;
-    for (const Node& node : graph_.nodes) {
-      bool any = false;
-      for (std::size_t i = 0; i < node.operands.size(); ++i) any = any || differentiable(node, i);
-      for (ValueId result : node.results)
-        if (result != none) wanted_[static_cast<std::size_t>(result)] = any;
-    }
-  }
-
-  bool differentiable(const Node& node, std::size_t index) const {
-    const ValueId id = node.operands[index];
-    if (id == none || static_cast<std::size_t>(id) >= wanted_.size() || !wanted_[static_cast<std::size_t>(id)])
-      return false;
-    const OperandKind kind = node.op->operands[std::min(index, node.op->operands.size() - 1)].kind;
-    return kind == OperandKind::value || kind == OperandKind::variadic || kind == OperandKind::parameter;
-  }
+  /// Signatures under which a value has contributions, in the order of the first one.
+  const std::vector<int>& open(ValueId value) const { return open_[static_cast<std::size_t>(value)]; }
 
   void visit(NodeId id) {
-    std::vector<ValueId> incoming = gradients_of_results(id);
-    bool flows = false;
-    for (ValueId gradient : incoming) flows = flows || gradient != none;
-    if (!flows) return;
-    std::vector<bool> wanted;
-    bool any = false;
-    const Node& node = graph_.node(id);
-    for (std::size_t i = 0; i < node.operands.size(); ++i) {
-      wanted.push_back(differentiable(node, i));
-      any = any || wanted.back();
-    }
-    if (!any) return;
-    WEIR_CHECK(node.op->gradient, node.name + ": " + std::string(node.op->name) + " has no gradient");
-    GradientContext context(graph_, id, std::move(incoming), wanted);
-    graph_.node(id).op->gradient(context);
-    collect(id, wanted, context.results);
+    for (std::size_t term = 0; term < training_.terms.size(); ++term)
+      if (training_.terms[term].node == id) {
+        if (training_.terms[term].role == TermRole::trained) seed(id, term);
+        return;
+      }
+    std::vector<int> signatures;
+    for (ValueId result : graph_.node(id).results)
+      if (result != none)
+        for (int signature : open(result))
+          if (std::find(signatures.begin(), signatures.end(), signature) == signatures.end())
+            signatures.push_back(signature);
+    for (int signature : signatures) pass_on(id, signature);
   }
 
-  std::vector<ValueId> gradients_of_results(NodeId id) {
-    if (graph_.node(id).section == Section::loss && graph_.node(id).op->role == Role::loss) {
-      for (const LossTerm& term : training_.terms)
-        if (term.node == id) return {term.weight};
-      return {none};
-    }
+  void seed(NodeId id, std::size_t term) {
+    std::vector<int> operands;
+    for (std::size_t i = 0; i < graph_.node(id).operands.size(); ++i)
+      operands.push_back(is_differentiable(graph_.node(id), i) ? routing_.at(term, graph_.node(id).operands[i]) : 0);
+    ask(id, {training_.terms[term].weight}, operands);
+  }
+
+  void pass_on(NodeId id, int signature) {
     const std::vector<ValueId> results = graph_.node(id).results;
     std::vector<ValueId> gradients;
-    for (ValueId result : results) gradients.push_back(contributions_.contains(result) ? combine(result) : none);
-    return gradients;
+    for (ValueId result : results) {
+      const bool flows = result != none && contributions_.contains({result, signature});
+      gradients.push_back(flows ? combine({result, signature}) : none);
+    }
+    ask(id, std::move(gradients), routing_.flows[static_cast<std::size_t>(signature)].operands);
   }
 
-  void collect(NodeId id, const std::vector<bool>& wanted, const std::vector<ValueId>& made) {
-    for (std::size_t i = 0; i < made.size(); ++i) {
-      const Node& node = graph_.node(id);
-      WEIR_CHECK(made[i] != none || !wanted[i],
-                 node.name + ": " + std::string(node.op->name) + " gave no gradient of operand " + std::to_string(i));
-      if (wanted[i]) contributions_[node.operands[i]].push_back(made[i]);
+  void ask(NodeId id, std::vector<ValueId> gradients, const std::vector<int>& signatures) {
+    std::vector<bool> wanted;
+    bool any = false;
+    for (int signature : signatures) {
+      wanted.push_back(signature != 0);
+      any = any || signature != 0;
     }
+    if (!any) return;
+    const Node& node = graph_.node(id);
+    WEIR_CHECK(node.op->gradient, node.name + ": " + std::string(node.op->name) + " has no gradient");
+    GradientContext context(graph_, id, std::move(gradients), wanted);
+    node.op->gradient(context);
+    collect(id, signatures, context.results);
+  }
+
+  void collect(NodeId id, const std::vector<int>& signatures, const std::vector<ValueId>& made) {
+    for (std::size_t i = 0; i < made.size(); ++i) {
+      if (signatures[i] == 0) continue;
+      const Node& node = graph_.node(id);
+      WEIR_CHECK(made[i] != none,
+                 node.name + ": " + std::string(node.op->name) + " gave no gradient of operand " + std::to_string(i));
+      const Key key{node.operands[i], signatures[i]};
+      if (!contributions_.contains(key)) open_[static_cast<std::size_t>(key.value)].push_back(key.signature);
+      contributions_[key].push_back(made[i]);
+    }
+  }
+
+  /// "d.x"; where terms part ways at x, "d.x(final)" with the terms that this one is for.
+  std::string name_of(const Key& key) const {
+    std::string terms;
+    bool all = true;
+    for (std::size_t term = 0; term < training_.terms.size(); ++term) {
+      const int signature = routing_.at(term, key.value);
+      if (signature == key.signature)
+        terms += (terms.empty() ? "" : ",") + training_.terms[term].name;
+      else if (signature != 0)
+        all = false;
+    }
+    return "d." + graph_.at(key.value).name + (all ? "" : "(" + terms + ")");
   }
 
   /// The sum of the contributions, made once.
-  ValueId combine(ValueId of) {
-    if (const auto found = combined_.find(of); found != combined_.end()) return found->second;
-    const std::vector<ValueId>& terms = contributions_.at(of);
-    const std::string name = "d." + graph_.at(of).name;
+  ValueId combine(const Key& key) {
+    if (const auto found = combined_.find(key); found != combined_.end()) return found->second;
+    const std::vector<ValueId>& terms = contributions_.at(key);
+    const std::string name = name_of(key);
     ValueId sum = terms.front();
     if (terms.size() == 1) {
       rename(sum, name);
     } else {
       for (std::size_t i = 0; i < terms.size(); ++i) rename(terms[i], name + "." + std::to_string(i + 1));
-      sum = add(of, name, terms);
+      sum = add(key.value, name, terms);
     }
-    return combined_[of] = sum;
+    return combined_[key] = sum;
   }
 
   ValueId add(ValueId of, const std::string& name, const std::vector<ValueId>& terms) {
@@ -124,9 +154,10 @@ class Differentiator {
 
   TrainingGraph training_;
   Graph& graph_;
-  std::vector<bool> wanted_;
-  std::map<ValueId, std::vector<ValueId>> contributions_;
-  std::map<ValueId, ValueId> combined_;
+  Routing routing_;
+  std::vector<std::vector<int>> open_;  ///< by value
+  std::map<Key, std::vector<ValueId>> contributions_;
+  std::map<Key, ValueId> combined_;
 };
 
 }  // namespace

@@ -1,0 +1,30 @@
+// Where each term's gradient flows: the one place that knows cuts, skipped and frozen layers.
+#pragma once
+
+#include <vector>
+
+#include "compiler/ir/graph.hpp"
+
+namespace weir {
+
+/// signature[term][value] names the subgraph behind the value that still hears the term: its parameters that take part
+/// and the cuts between. 0: nothing does. Two terms have the same signature at a value exactly where that subgraph is
+/// the same, and there they share their gradient.
+struct Routing {
+  struct Flow {
+    NodeId node = none;         ///< `none` for a parameter
+    std::vector<int> operands;  ///< signatures of the node's operands
+  };
+  std::vector<std::vector<int>> signature;  ///< by term (excluded and watched ones: empty), then by value
+  std::vector<Flow> flows;                  ///< by signature; [0] is empty
+
+  int at(std::size_t term, ValueId value) const;
+};
+
+/// Any graph with loss terms; only trained terms route anything.
+Routing route(const TrainingGraph& training);
+
+/// An operand through which a gradient may flow at all (a value or a parameter, no target, scalar or state).
+bool is_differentiable(const Node& node, std::size_t operand);
+
+}  // namespace weir
