@@ -112,6 +112,9 @@ constexpr DiagnosticCode codes[] = {
      "and [B, 1] would "
      "silently compare every sample with every other one. For class numbers in an i32 input, \"one_hot\" appends the "
      "class axis."},
+    {"E0313", "shared parameters that do not fit",
+     "With \"share\" a layer owns no parameters and uses those of another one, so both must need parameters of the "
+     "same shapes. For dense layers that means the same number of inputs and of units."},
     {"E0401", "nothing to train",
      "Every loss term is excluded or has weight 0, or there is none. Training would change no parameter. Keep one term "
      "with a weight "

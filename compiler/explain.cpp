@@ -292,7 +292,7 @@ std::string to_text(const Explanation& all) {
 std::string to_json(const Explanation& all) {
   nlohmann::ordered_json json;
   json["model"] = all.model;
-  json["terms"] = json["metrics"] = json["parameters"] = nlohmann::ordered_json::array();
+  for (const char* list : {"terms", "metrics", "parameters"}) json[list] = nlohmann::ordered_json::array();
   for (const auto& term : all.terms) json["terms"].push_back(term_json(term));
   for (const auto& metric : all.metrics)
     json["metrics"].push_back(

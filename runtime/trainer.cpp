@@ -46,7 +46,6 @@ class Run {
  public:
   Run(Session& session, const Dataset& set, const Dataset* validation, const TrainerOptions& options)
       : session_(session),
-        set_(set),
         validation_(validation),
         options_(options),
         batches_(set.samples(), batch_options(options.settings)),
@@ -97,7 +96,6 @@ class Run {
   }
 
   Session& session_;
-  const Dataset& set_;
   const Dataset* validation_;
   const TrainerOptions& options_;
   Batches batches_;

@@ -34,7 +34,8 @@ Element document(const std::string& text) {
 }
 
 std::string place_of(const Place& place) {
-  return std::to_string(place.line) + ":" + std::to_string(place.column) + "+" + std::to_string(place.length) + " " + place.pointer;
+  return std::to_string(place.line) + ":" + std::to_string(place.column) + "+" + std::to_string(place.length) + " " +
+         place.pointer;
 }
 
 const LayerSpec& layer(const Spec& spec, std::string_view name) {
@@ -69,8 +70,9 @@ std::string print(const std::vector<Located<std::string>>& names) {
 
 std::string print(const TermSpec& term) {
   const std::string logits = term.from_logits ? (*term.from_logits ? " logits" : " probabilities") : "";
-  return term.name + " " + std::string(term.op->name) + " at " + term.at.value + " target " + std::to_string(static_cast<int>(term.target.kind)) + " " +
-         term.target.name + " " + shortest(term.target.constant) + " " + std::to_string(term.target.one_hot) + " weight " +
+  return term.name + " " + std::string(term.op->name) + " at " + term.at.value + " target " +
+         std::to_string(static_cast<int>(term.target.kind)) + " " + term.target.name + " " +
+         shortest(term.target.constant) + " " + std::to_string(term.target.one_hot) + " weight " +
          shortest(term.weight.value) + logits + print(term.attributes) + "\n";
 }
 
@@ -92,8 +94,10 @@ std::string print(const DataSet& set) {
 /// Everything that a Spec says, without places.
 std::string print(const Spec& spec) {
   std::string text = spec.name + " " + spec.numerics + "\n";
-  for (const auto& input : spec.inputs) text += input.name + " " + to_string(input.shape) + " " + std::string(to_string(input.dtype)) + "\n";
-  for (const auto& one : spec.layers) text += one.name + " " + std::string(one.op->name) + " from " + sources(one) + print(one.attributes) + "\n";
+  for (const auto& input : spec.inputs)
+    text += input.name + " " + to_string(input.shape) + " " + std::string(to_string(input.dtype)) + "\n";
+  for (const auto& one : spec.layers)
+    text += one.name + " " + std::string(one.op->name) + " from " + sources(one) + print(one.attributes) + "\n";
   text += print(spec.outputs) + "\n";
   if (spec.loss) {
     for (const auto& term : spec.loss->terms) text += print(term);
@@ -102,13 +106,15 @@ std::string print(const Spec& spec) {
   if (spec.train) {
     const TrainSpec& train = *spec.train;
     text += std::string(train.optimizer->name) + print(train.optimizer_attributes);
-    for (const std::int64_t value : {train.batch_size, train.epochs, static_cast<std::int64_t>(train.seed), std::int64_t{train.shuffle}, std::int64_t{train.drop_remainder}})
+    for (const std::int64_t value : {train.batch_size, train.epochs, static_cast<std::int64_t>(train.seed),
+                                     std::int64_t{train.shuffle}, std::int64_t{train.drop_remainder}})
       text += " " + std::to_string(value);
     text += "\n";
     for (const auto& metric : train.metrics) text += print(metric);
   }
   if (spec.data)
-    for (const auto* set : {&spec.data->train, &spec.data->validation, &spec.data->test}) text += *set ? print(**set) + "\n" : "absent\n";
+    for (const auto* set : {&spec.data->train, &spec.data->validation, &spec.data->test})
+      text += *set ? print(**set) + "\n" : "absent\n";
   return text + (spec.data ? shortest(spec.data->validation_split.value) : "");
 }
 
@@ -129,7 +135,7 @@ TEST_CASE("a document knows the place of every value and key") {
 TEST_CASE("comments may stand between any two tokens") {
   const Element root = document("/**/{//}\n/* \" */\"a\"/*:*/:/*1*/2/*]*/,\"b\"//\n:[//,\n1/***/,/*/*/2]}//");
   CHECK(root.find("a")->integer == 2);
-  CHECK(root.find("a")->place.column == 23);
+  CHECK(root.find("a")->place.column == 22);
   CHECK(root.find("b")->items.size() == 2);
   CHECK(document("{\"a\": \"// no /* comment */\"}").find("a")->text == "// no /* comment */");
 }
@@ -148,7 +154,9 @@ TEST_CASE("integers keep all 64 bits, and numbers with a fraction or an exponent
 }
 
 TEST_CASE("a document prints as compact JSON in its own order, without what means nothing") {
-  const std::string text = "{\"b\": [1, 2.50, 1.0, -0.0, 1e300], // x\n \"$comment\": 1, \"a\": {\"x-tool\": 2, \"c\": null, \"$schema\": \"\"}, \"d\\n\": \"\\u00e9\\\"\"}";
+  const std::string text =
+      "{\"b\": [1, 2.50, 1.0, -0.0, 1e300], // x\n \"$comment\": 1, \"a\": {\"x-tool\": 2, \"c\": null, \"$schema\": "
+      "\"\"}, \"d\\n\": \"\\u00e9\\\"\"}";
   const std::string printed = print(document(text));
   CHECK(printed == "{\"b\":[1,2.5,1.0,-0.0,1e+300],\"a\":{\"c\":null},\"d\\n\":\"é\\\"\"}");
   CHECK(print(document(printed)) == printed);
@@ -178,13 +186,14 @@ TEST_CASE("every part of a specification is read") {
   CHECK(conv.attributes.word("padding") == "same");
   CHECK(conv.attributes.word("activation") == "relu");
   CHECK(conv.attributes.flag("use_bias"));
-  CHECK(place_of(conv.places.at("kernel_size")) == "11:87+1 /layers/0/kernel_size");
+  CHECK(place_of(conv.places.at("kernel_size")) == "11:88+1 /layers/0/kernel_size");
   CHECK_FALSE(conv.places.contains("strides"));
   CHECK(place_of(conv.place) == "11:5+126 /layers/0");
 
   CHECK(sources(layer(spec, "pool_1")) == "conv_1");
   CHECK(layer(spec, "pool_1").attributes.integers("padding") == Dims{0, 0, 0, 0});
-  CHECK(layer(spec, "hidden").attributes.initializer("kernel_initializer") == Initializer{"random_normal", {{"stddev", 0.1}}, {}});
+  CHECK(layer(spec, "hidden").attributes.initializer("kernel_initializer") ==
+        Initializer{"random_normal", {{"stddev", 0.1}}, {}});
   CHECK(sources(layer(spec, "sum")) == "hidden extra");
   CHECK(place_of(layer(spec, "sum").from.at(1).place) == "15:55+7 /layers/4/from/1");
   CHECK(layer(spec, "output").attributes.integer("axis") == -1);
@@ -233,7 +242,8 @@ TEST_CASE("every part of a specification is read") {
 
 TEST_CASE("what is left out has its default") {
   const Spec spec = parsed(network("{\"name\": \"y\", \"type\": \"relu\"}",
-                                   ", \"loss\": {\"terms\": {\"t\": {\"type\": \"value\", \"at\": \"y\"}}}, \"train\": {\"optimizer\": {\"type\": \"adam\"}}"));
+                                   ", \"loss\": {\"terms\": {\"t\": {\"type\": \"value\", \"at\": \"y\"}}}, \"train\": "
+                                   "{\"optimizer\": {\"type\": \"adam\"}}"));
   CHECK(spec.name == "stem");
   CHECK(spec.numerics == "keras");
   CHECK(spec.outputs.empty());
@@ -248,19 +258,24 @@ TEST_CASE("what is left out has its default") {
 }
 
 TEST_CASE("a layer without from reads the entry before, the first one the only f32 input") {
-  const Spec spec = parsed("{\"format\": \"weir/1\", \"inputs\": {\"c\": {\"shape\": [], \"dtype\": \"i32\"}, \"x\": {\"shape\": [4]}}, \"layers\": ["
-                           "{\"name\": \"a\", \"type\": \"relu\"}, {\"name\": \"b\", \"type\": \"relu\"}, {\"name\": \"s\", \"type\": \"add\"}],"
-                           "\"loss\": {\"terms\": {\"t\": {\"type\": \"mean_absolute_error\", \"at\": \"s\", \"target\": {\"input\": \"c\"}}}}}");
+  const Spec spec = parsed(
+      "{\"format\": \"weir/1\", \"inputs\": {\"c\": {\"shape\": [], \"dtype\": \"i32\"}, \"x\": {\"shape\": [4]}}, "
+      "\"layers\": ["
+      "{\"name\": \"a\", \"type\": \"relu\"}, {\"name\": \"b\", \"type\": \"relu\"}, {\"name\": \"s\", \"type\": "
+      "\"add\"}],"
+      "\"loss\": {\"terms\": {\"t\": {\"type\": \"mean_absolute_error\", \"at\": \"s\", \"target\": {\"input\": "
+      "\"c\"}}}}}");
   CHECK(sources(spec.layers[0]) == "x");
   CHECK(sources(spec.layers[1]) == "a");
   CHECK(sources(spec.layers[2]) == "b");
 }
 
 TEST_CASE("layers may stand in any order where from is given") {
-  const Spec spec = parsed(network("{\"name\": \"last\", \"type\": \"add\", \"from\": [\"left\", \"right:linear\", \"left\"]},"
-                                   "{\"name\": \"right\", \"type\": \"dense\", \"units\": 4, \"activation\": \"tanh\", \"from\": \"first\"},"
-                                   "{\"name\": \"left\", \"type\": \"relu\", \"from\": [\"first\"]},"
-                                   "{\"name\": \"first\", \"type\": \"dense\", \"units\": 4, \"from\": \"x\"}"));
+  const Spec spec = parsed(
+      network("{\"name\": \"last\", \"type\": \"add\", \"from\": [\"left\", \"right:linear\", \"left\"]},"
+              "{\"name\": \"right\", \"type\": \"dense\", \"units\": 4, \"activation\": \"tanh\", \"from\": \"first\"},"
+              "{\"name\": \"left\", \"type\": \"relu\", \"from\": [\"first\"]},"
+              "{\"name\": \"first\", \"type\": \"dense\", \"units\": 4, \"from\": \"x\"}"));
   CHECK(sources(spec.layers[0]) == "left right:linear left");
   CHECK(sources(spec.layers[2]) == "first");
 }
@@ -273,7 +288,8 @@ TEST_CASE("comments, keys for tools and unusual text are welcome everywhere") {
   "layers": [{"x-position": [1, 2], "name": "a", "type": "dense", "units": 2, "$comment": {"any": 1},
               "kernel_initializer": {"type": "constant", "value": 1, "$comment": "all ones", "x-z": 0}},
              /* nothing */ {"name": "_-", "type": "relu"}],
-  "loss": {"$comment": "", "terms": {"x-t": 1, "$comment": 2, "t": {"type": "mean_squared_error", "at": "_-", "x-why": "", "target": {"constant": 0, "x-c": 1}}}},
+  "loss": {"$comment": "", "terms": {"x-t": 1, "$comment": 2, "t": {"type": "mean_squared_error", "at": "_-",
+           "x-why": "", "target": {"constant": 0, "x-c": 1}}}},
   "train": {"x-a": 1, "optimizer": {"type": "sgd", "x-b": 2}, "metrics": {"x-m": 3, "$comment": ""}},
   "data": {"x-d": 1, "train": {"$comment": "", "x-e": {}, "x": {"random": 5, "x-f": 6}}}
 } // last)";
@@ -287,34 +303,52 @@ TEST_CASE("comments, keys for tools and unusual text are welcome everywhere") {
 }
 
 TEST_CASE("the name total is reserved for nodes, but common words are not") {
-  const Spec spec = parsed(network("{\"name\": \"loss\", \"type\": \"relu\"}, {\"name\": \"linear\", \"type\": \"relu\"}, {\"name\": \"weight\", \"type\": \"relu\"}"));
+  const Spec spec =
+      parsed(network("{\"name\": \"loss\", \"type\": \"relu\"}, {\"name\": \"linear\", \"type\": \"relu\"}, {\"name\": "
+                     "\"weight\", \"type\": \"relu\"}"));
   CHECK(spec.layers.size() == 3);
 }
 
 TEST_CASE("a metric may be named like a node or a term") {
-  const Spec spec = parsed(network("{\"name\": \"y\", \"type\": \"relu\"}",
-                                   ", \"loss\": {\"terms\": {\"t\": {\"type\": \"value\", \"at\": \"y\"}}}, \"train\": {\"optimizer\": {\"type\": \"sgd\"}, "
-                                   "\"metrics\": {\"y\": {\"type\": \"mean\", \"at\": \"y\"}, \"t\": {\"type\": \"value\", \"at\": \"x\"}}}"));
+  const Spec spec = parsed(network(
+      "{\"name\": \"y\", \"type\": \"relu\"}",
+      ", \"loss\": {\"terms\": {\"t\": {\"type\": \"value\", \"at\": \"y\"}}}, \"train\": {\"optimizer\": {\"type\": "
+      "\"sgd\"}, "
+      "\"metrics\": {\"y\": {\"type\": \"mean\", \"at\": \"y\"}, \"t\": {\"type\": \"value\", \"at\": \"x\"}}}"));
   CHECK(spec.train->metrics.at(1).op->name == "value");
 }
 
 TEST_CASE("a crossentropy at a softmax or sigmoid needs no from_logits, in whatever form the node has it") {
-  const auto term = [](const std::string& layers, const std::string& type, const std::string& at, const std::string& more = "") {
-    return network(layers, ", \"loss\": {\"terms\": {\"t\": {\"type\": \"" + type + "\", \"at\": \"" + at + "\", \"target\": {\"constant\": 1}" + more + "}}}");
+  const auto term = [](const std::string& layers, const std::string& type, const std::string& at,
+                       const std::string& more = "") {
+    return network(layers, ", \"loss\": {\"terms\": {\"t\": {\"type\": \"" + type + "\", \"at\": \"" + at +
+                               "\", \"target\": {\"constant\": 1}" + more + "}}}");
   };
   const std::string activation = "{\"name\": \"y\", \"type\": \"dense\", \"units\": 4, \"activation\": \"softmax\"}";
-  const std::string layers = "{\"name\": \"z\", \"type\": \"dense\", \"units\": 4}, {\"name\": \"y\", \"type\": \"softmax\"}";
+  const std::string layers =
+      "{\"name\": \"z\", \"type\": \"dense\", \"units\": 4}, {\"name\": \"y\", \"type\": \"softmax\"}";
   CHECK_FALSE(parsed(term(activation, "categorical_crossentropy", "y")).loss->terms.at(0).from_logits);
   CHECK_FALSE(parsed(term(layers, "categorical_crossentropy", "y")).loss->terms.at(0).from_logits);
-  CHECK(parsed(term(layers, "categorical_crossentropy", "y", ", \"from_logits\": false")).loss->terms.at(0).from_logits == false);
-  CHECK(parsed(term(layers, "categorical_crossentropy", "z", ", \"from_logits\": true")).loss->terms.at(0).from_logits == true);
-  CHECK(parsed(term(activation, "categorical_crossentropy", "y:linear", ", \"from_logits\": true")).loss->terms.at(0).from_logits == true);
-  CHECK(parsed(term(activation, "categorical_crossentropy", "x", ", \"from_logits\": false")).loss->terms.at(0).from_logits == false);
-  CHECK_FALSE(parsed(term("{\"name\": \"y\", \"type\": \"sigmoid\"}", "binary_crossentropy", "y")).loss->terms.at(0).from_logits);
+  CHECK(
+      parsed(term(layers, "categorical_crossentropy", "y", ", \"from_logits\": false")).loss->terms.at(0).from_logits ==
+      false);
+  CHECK(
+      parsed(term(layers, "categorical_crossentropy", "z", ", \"from_logits\": true")).loss->terms.at(0).from_logits ==
+      true);
+  CHECK(parsed(term(activation, "categorical_crossentropy", "y:linear", ", \"from_logits\": true"))
+            .loss->terms.at(0)
+            .from_logits == true);
+  CHECK(parsed(term(activation, "categorical_crossentropy", "x", ", \"from_logits\": false"))
+            .loss->terms.at(0)
+            .from_logits == false);
+  CHECK_FALSE(parsed(term("{\"name\": \"y\", \"type\": \"sigmoid\"}", "binary_crossentropy", "y"))
+                  .loss->terms.at(0)
+                  .from_logits);
 }
 
 TEST_CASE("exclude takes nodes, ports and terms, from the file and then from flags") {
-  const std::string text = wrong_specs::replaced(wrong_specs::base(), "[\"classes\"]", "[\"hidden\", \"hidden:linear\"]");
+  const std::string text =
+      wrong_specs::replaced(wrong_specs::base(), "[\"classes\"]", "[\"hidden\", \"hidden:linear\"]");
   const Spec spec = parsed(text, {{}, {"final", "output"}});
   CHECK(print(spec.loss->exclude) == " hidden hidden:linear final output");
   CHECK(spec.loss->exclude[0].place.line == 29);
@@ -334,17 +368,27 @@ TEST_CASE("mistakes in flags name the flag") {
     CAPTURE(all);
     CHECK(all.find(printed) != std::string::npos);
   };
-  expect({{}, {"outptu"}}, "spec.json: error: --exclude outptu: loss: \"exclude\" names an unknown node or term \"outptu\" [E0405]\n   help: did you mean \"output\"?");
-  expect({{}, {"drop"}}, "spec.json: warning: --exclude drop: loss: \"exclude\" names \"drop\", where no loss term is attached [W0401]");
+  expect({{}, {"outptu"}},
+         "spec.json: error: --exclude outptu: loss: \"exclude\" names an unknown node or term \"outptu\" [E0405]\n   "
+         "help: did you mean \"output\"?");
+  expect(
+      {{}, {"drop"}},
+      "spec.json: warning: --exclude drop: loss: \"exclude\" names \"drop\", where no loss term is attached [W0401]");
   expect({{{"layers.conv_1.filters", "0"}}, {}}, "--set layers.conv_1.filters: layer \"conv_1\": \"filters\" is 0");
-  expect({{{"layers.conv_1.filtres", "8"}}, {}}, "--set layers.conv_1.filtres: layer \"conv_1\": unknown key \"filtres\" [E0201]\n   help: did you mean \"filters\"?");
-  expect({{{"layers.conv1.filters", "8"}}, {}}, "--set layers.conv1.filters: \"layers\" has no \"conv1\" [E0106]\n   help: did you mean \"conv_1\"?");
-  expect({{{"trian.epochs", "8"}}, {}}, "--set trian.epochs: the file has no \"trian\" [E0106]\n   help: did you mean \"train\"?");
-  expect({{{"train.optimizer.momentum.x", "8"}}, {}}, "--set train.optimizer.momentum.x: \"train.optimizer.momentum\" has no \"x\" [E0106]");
+  expect({{{"layers.conv_1.filtres", "8"}}, {}},
+         "--set layers.conv_1.filtres: layer \"conv_1\": unknown key \"filtres\" [E0201]\n   help: did you mean "
+         "\"filters\"?");
+  expect({{{"layers.conv1.filters", "8"}}, {}},
+         "--set layers.conv1.filters: \"layers\" has no \"conv1\" [E0106]\n   help: did you mean \"conv_1\"?");
+  expect({{{"trian.epochs", "8"}}, {}},
+         "--set trian.epochs: the file has no \"trian\" [E0106]\n   help: did you mean \"train\"?");
+  expect({{{"train.optimizer.momentum.x", "8"}}, {}},
+         "--set train.optimizer.momentum.x: \"train.optimizer.momentum\" has no \"x\" [E0106]");
   expect({{{"layers.8", "{}"}}, {}}, "\"layers\" has no \"8\"");
   expect({{{"", "1"}}, {}}, "--set : the file has no \"\" [E0106]");
   expect({{{"train..seed", "1"}}, {}}, "--set train..seed: \"train\" has no \"\" [E0106]");
-  expect({{{"loss.terms.small.target", "{\"constnat\": 1}"}}, {}}, "--set loss.terms.small.target: loss term \"small\": target: unknown key \"constnat\"");
+  expect({{{"loss.terms.small.target", "{\"constnat\": 1}"}}, {}},
+         "--set loss.terms.small.target: loss term \"small\": target: unknown key \"constnat\"");
   expect({{{"format", "weir/9"}}, {}}, "--set format: spec: \"format\" must be \"weir/1\"");
 }
 
@@ -392,7 +436,9 @@ TEST_CASE("the canonical text gives the same specification and the same canonica
 
 TEST_CASE("the canonical text does not change with what means nothing") {
   const std::string base = wrong_specs::base();
-  const std::string other = "// a comment\n" + wrong_specs::replaced(base, "\"name\": \"base\"", "\"$comment\": \"b\", \"name\"  :\t\"ba\\u0073e\", \"x-tool\": 1");
+  const std::string other =
+      "// a comment\n" + wrong_specs::replaced(base, "\"name\": \"base\"",
+                                               "\"$comment\": \"b\", \"name\"  :\t\"ba\\u0073e\", \"x-tool\": 1");
   CHECK(parsed(other).canonical == parsed(base).canonical);
   CHECK(parsed(base, {{{"train.seed", "8"}}, {}}).canonical != parsed(base).canonical);
 }
@@ -404,13 +450,17 @@ TEST_CASE("the hash of a specification is FNV-1a in 64 bits") {
 }
 
 TEST_CASE("nothing left to train is an error only for those who train") {
-  const std::string text = wrong_specs::replaced(wrong_specs::base(), "[\"classes\"]", "[\"small\", \"output\", \"sum\", \"logits\", \"flat\"]");
+  const std::string text = wrong_specs::replaced(wrong_specs::base(), "[\"classes\"]",
+                                                 "[\"small\", \"output\", \"sum\", \"logits\", \"flat\"]");
   CHECK(judged(text).error_count() == 1);
   CHECK(judged(text, {{}, {}, false}).error_count() == 0);
 }
 
 TEST_CASE("nodes that play different roles are bound by name and come in the op's order") {
-  const OpDef attention{.name = "attention", .summary = "", .equation = "", .operands = {{"query"}, {"value"}, {"key", OperandKind::value, true}}};
+  const OpDef attention{.name = "attention",
+                        .summary = "",
+                        .equation = "",
+                        .operands = {{"query"}, {"value"}, {"key", OperandKind::value, true}}};
   Diagnostics diagnostics;
   Reading reading(diagnostics, {});
   Spec spec;

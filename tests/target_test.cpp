@@ -1,5 +1,5 @@
 // Closing open recipes: on this machine and on the fixed target.
-#include <set>
+#include <thread>
 
 #include "runtime/error.hpp"
 #include "runtime/onednn/cpus.hpp"
@@ -128,6 +128,21 @@ TEST_CASE("a closed recipe is valid, closes to itself and names its implementati
       CHECK_MESSAGE(target->close(again) == closed, to_string(closed));
     }
   }
+}
+
+TEST_CASE("several threads may ask one target at a time") {
+  const auto target = host_target(2);
+  const auto close_all = [&] {
+    std::vector<Recipe> closed;
+    for (const Recipe& open : seed_recipes(*target, 7)) closed.push_back(target->close(open));
+    return closed;
+  };
+  const std::vector<Recipe> expected = close_all();
+  std::vector<std::vector<Recipe>> results(4);
+  std::vector<std::thread> threads;
+  for (auto& result : results) threads.emplace_back([&] { result = close_all(); });
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& result : results) CHECK(result == expected);
 }
 
 TEST_CASE("scratch is asked for where the library wants it, in bytes") {

@@ -227,9 +227,11 @@ std::string to_svg(const Diagram& diagram) {
   const int width = 2 * margin + placement.columns * (box_width + column_gap) - column_gap;
   const int height = 2 * margin + placement.rows * (box_height + row_gap) - row_gap;
   std::string text = fmt::format(
-      R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" font-family="sans-serif" font-size="13">)"
+      R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" )"
+      R"(font-family="sans-serif" font-size="13">)"
       "\n<title>{2}</title>\n"
-      R"(<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#777777"/></marker></defs>)"
+      R"(<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" )"
+      R"(markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#777777"/></marker></defs>)"
       "\n",
       width, height, escaped(diagram.title, true));
   for (const auto& edge : diagram.edges) text += svg_edge(edge, placement);

@@ -51,42 +51,37 @@ class Flags {
 
   Options& options() { return *options_; }
 
-  CLI::Option* text(const char* flag, std::string& target, const char* description) {
-    return command_.app->add_option(flag, target, description)->option_text("");
+  /// word: what stands for the value in --help.
+  CLI::Option* text(const char* flag, std::string& target, const char* word, const char* description) {
+    return command_.app->add_option(flag, target, description)->type_name(word);
   }
   void choice(const char* flag, std::string& target, std::vector<std::string> words, const char* description) {
-    text(flag, target, description)->check([flag, words](const std::string& given) {
+    text(flag, target, "WORD", description)->check([flag, words](const std::string& given) {
       const bool known = std::find(words.begin(), words.end(), given) != words.end();
       return known ? "" : fmt::format("{} {}: expected one of {}", flag, given, fmt::join(words, ", "));
     });
   }
   template <class Number, class Target>
   void number(const char* flag, Target& target, Number least, const char* description) {
-    command_.app->add_option_function<std::string>(
-        flag, [&target, flag, least](const std::string& given) { target = whole_number<Number>(flag, given, least); },
-        description);
+    const auto take_one = [&target, flag, least](const std::string& given) {
+      target = whole_number<Number>(flag, given, least);
+    };
+    command_.app->add_option_function<std::string>(flag, take_one, description)->type_name("N");
   }
   /// Given again for the next one, or separated by commas.
   void texts(const char* flag, std::vector<std::string>& target, const char* description) {
-    each(
-        flag,
-        [&target](const std::string& given) {
-          for (std::string& part : split(given)) target.push_back(std::move(part));
-        },
-        description);
+    each(flag, "NAME", description, [&target](const std::string& given) {
+      for (std::string& part : split(given)) target.push_back(std::move(part));
+    });
   }
   void pairs(const char* flag, NamedTexts& target, const char* form, const char* description) {
-    each(
-        flag, [&target, flag, form](const std::string& given) { target.push_back(named_text(flag, given, form)); },
-        description);
+    each(flag, form, description,
+         [&target, flag, form](const std::string& given) { target.push_back(named_text(flag, given, form)); });
   }
   void numbers(const char* flag, std::vector<std::int64_t>& target, const char* description) {
-    each(
-        flag,
-        [&target, flag](const std::string& given) {
-          for (const std::string& part : split(given)) target.push_back(whole_number<std::int64_t>(flag, part, 1));
-        },
-        description);
+    each(flag, "N", description, [&target, flag](const std::string& given) {
+      for (const std::string& part : split(given)) target.push_back(whole_number<std::int64_t>(flag, part, 1));
+    });
   }
   void flag(const char* name, bool& target, const char* description) {
     command_.app->add_flag(name, target, description);
@@ -95,22 +90,20 @@ class Flags {
   void require(CLI::Option* option) { command_.required.push_back(option); }
 
   void model(const char* word, ModelOptions& model) {
-    require(text(word, model.file, "the specification, or a plan where PLAN stands"));
+    require(text(word, model.file, "", "the specification, or a plan where PLAN stands"));
     number<int>("--threads", model.threads, 1, "how many threads to use; default: the usable CPUs");
   }
   void changes(ModelOptions& model) {
     texts("--exclude", model.exclude, "leave this node's (or this) loss term out; may be repeated");
-    pairs("--set", model.set, "path=value, as in layers.conv_1.filters=64",
-          "change the specification: path=value; may be repeated");
+    pairs("--set", model.set, "path=value", "change the specification: layers.conv_1.filters=64; may be repeated");
   }
   void data(DataOptions& data) {
-    text("--data", data.folder, "the folder that data paths start from; default: the specification's");
-    pairs("--input", data.inputs, "NAME=FILE", "NAME=FILE: this input's data; may be repeated");
+    text("--data", data.folder, "DIR", "the folder that data paths start from; default: the specification's");
+    pairs("--input", data.inputs, "NAME=FILE", "this input's data; may be repeated");
   }
   void weights(WeightOptions& weights) {
-    each(
-        "--weights", [&weights](const std::string& file) { weights.files.push_back(file); },
-        "parameters to begin with (safetensors); may be repeated");
+    each("--weights", "FILE", "parameters to begin with (safetensors); may be repeated",
+         [&weights](const std::string& file) { weights.files.push_back(file); });
     flag("--partial", weights.partial, "parameters missing from --weights keep their initial values");
   }
 
@@ -120,11 +113,10 @@ class Flags {
   }
 
  private:
-  void each(const char* flag, std::function<void(const std::string&)> take_one, const char* description) {
-    command_.app
-        ->add_option_function<std::vector<std::string>>(
-            flag, [take_one](const std::vector<std::string>& all) { std::for_each(all.begin(), all.end(), take_one); },
-            description)
+  void each(const char* flag, const char* word, const char* description, std::function<void(const std::string&)> take) {
+    const auto take_all = [take](const std::vector<std::string>& all) { std::for_each(all.begin(), all.end(), take); };
+    command_.app->add_option_function<std::vector<std::string>>(flag, take_all, description)
+        ->type_name(word)
         ->allow_extra_args(false);
   }
 
@@ -145,7 +137,7 @@ Command compile_command(CLI::App& program, bool& json) {
                                      json);
   auto& options = flags.options();
   flags.model("SPEC", options.model);
-  flags.require(flags.text("-o,--output", options.output, "the plan's file"));
+  flags.require(flags.text("-o,--output", options.output, "FILE", "the plan's file"));
   flags.changes(options.model);
   flags.numbers("--batch-size", options.model.batch_sizes, "N[,N…]: a train program for each");
   flags.texts("--tap", options.taps, "a node that the host reads; may be repeated");
@@ -159,7 +151,7 @@ Command show_command(CLI::App& program, bool& json) {
   flags.changes(options.model);
   flags.numbers("--batch-size", options.model.batch_sizes, "N[,N…]: of the train programs");
   flags.choice("--as", options.as, {"table", "json", "dot", "svg", "text"}, "table (default), json, dot, svg or text");
-  flags.text("--dump-after", options.dump_after, "the stage after this pass; \"all\": after each");
+  flags.text("--dump-after", options.dump_after, "PASS", "the stage after this pass; \"all\": after each");
   return flags.take(run_show);
 }
 
@@ -183,7 +175,7 @@ Command train_command(CLI::App& program, bool& json) {
   flags.number<std::int64_t>("--batch-size", options.batch_size, 1, "samples in an update");
   flags.number<std::uint64_t>("--seed", options.seed, 0, "of initial values, shuffling and dropout");
   flags.flag("--no-shuffle", options.no_shuffle, "take the samples in file order");
-  flags.text("--out", options.out, "the run's folder; default: NAME.run");
+  flags.text("--out", options.out, "RUN", "the run's folder; default: NAME.run");
   flags.flag("--force", options.force, "overwrite the run in an existing folder");
   flags.number<std::int64_t>("--log-every", options.log_every, 1,
                              "a line in metrics.jsonl each so many updates; default 1");
@@ -205,7 +197,7 @@ Command predict_command(CLI::App& program, bool& json) {
   Flags<PredictOptions> flags(program, "predict", "Values of nodes over a set, as .npy or .npz.", json);
   auto& options = flags.options();
   flags.model("SPEC|PLAN", options.model);
-  flags.require(flags.text("-o,--output", options.output, "the file: .npy for one node, .npz for several"));
+  flags.require(flags.text("-o,--output", options.output, "FILE", "the file: .npy for one node, .npz for several"));
   flags.changes(options.model);
   flags.data(options.data);
   flags.weights(options.weights);
@@ -218,11 +210,11 @@ Command gradient_command(CLI::App& program, bool& json) {
   Flags<GradientOptions> flags(program, "gradient", "Gradients at a training step, as safetensors.", json);
   auto& options = flags.options();
   flags.model("SPEC|PLAN", options.model);
-  flags.require(flags.text("-o,--output", options.output, "the file"));
+  flags.require(flags.text("-o,--output", options.output, "FILE", "the file"));
   flags.changes(options.model);
   flags.data(options.data);
   flags.weights(options.weights);
-  flags.text("--term", options.term, "of this loss term alone, before its weight");
+  flags.text("--term", options.term, "NAME", "of this loss term alone, before its weight");
   flags.number<std::int64_t>("--batch", options.batch, 1, "the training step, in file order; default 1");
   return flags.take(run_gradient);
 }
@@ -232,16 +224,16 @@ void add_weights_commands(CLI::App& program, bool& json, std::vector<Command>& c
   group->allow_extras();
   Flags<WeightsInitOptions> init(*group, "init", "Write initial values.", json);
   init.model("SPEC|PLAN", init.options().model);
-  init.require(init.text("-o,--output", init.options().output, "the file"));
+  init.require(init.text("-o,--output", init.options().output, "FILE", "the file"));
   init.changes(init.options().model);
   init.number<std::uint64_t>("--seed", init.options().seed, 0, "default: the specification's");
   commands.push_back(init.take(run_weights_init));
   Flags<WeightsListOptions> list(*group, "list", "What is in a file.", json);
-  list.require(list.text("FILE", list.options().file, "safetensors"));
+  list.require(list.text("FILE", list.options().file, "", "safetensors"));
   commands.push_back(list.take(run_weights_list));
   Flags<WeightsDiffOptions> diff(*group, "diff", "What differs between two files.", json);
-  diff.require(diff.text("BEFORE", diff.options().before, "safetensors"));
-  diff.require(diff.text("AFTER", diff.options().after, "safetensors"));
+  diff.require(diff.text("BEFORE", diff.options().before, "", "safetensors"));
+  diff.require(diff.text("AFTER", diff.options().after, "", "safetensors"));
   commands.push_back(diff.take(run_weights_diff));
 }
 

@@ -35,6 +35,11 @@ std::vector<std::string> flag_names(const CLI::App& app) {
   return names;
 }
 
+/// "weir weights init"
+std::string full_name(const CLI::App& app) {
+  return app.get_parent() ? full_name(*app.get_parent()) + " " + app.get_name() : app.get_name();
+}
+
 /// The word before "=": "--epoch=3" is the flag "--epoch".
 std::string flag_of(const std::string& word) { return word.substr(0, word.find('=')); }
 
@@ -43,16 +48,15 @@ void refuse_unknown_flags(const CLI::App& app, const std::vector<std::string>& r
     if (!word.starts_with('-') || word == "-") continue;
     const std::string flag = flag_of(word);
     if (is_later_flag(flag)) misuse(fmt::format("{} is not supported yet", flag));
-    misuse(fmt::format("weir {} has no flag {}{}", app.get_name(), flag, suggestion(flag, flag_names(app))));
+    misuse(fmt::format("{} has no flag {}{}", full_name(app), flag, suggestion(flag, flag_names(app))));
   }
 }
 
 void refuse_absent(const Command& command) {
+  const std::string name = full_name(*command.app);
   for (const CLI::Option* option : command.required)
     if (option->count() == 0)
-      misuse(fmt::format("weir {} needs {}; see weir {} --help", command.app->get_name(),
-                         option->get_positional() ? option->get_name(true) : option->get_name(),
-                         command.app->get_name()));
+      misuse(fmt::format("{} needs {}; see {} --help", name, option->get_name(option->get_positional()), name));
 }
 
 const CLI::App& innermost(const CLI::App& program) {
@@ -66,9 +70,8 @@ const CLI::App& innermost(const CLI::App& program) {
   const auto word =
       std::find_if(rest.begin(), rest.end(), [](const std::string& each) { return !each.starts_with('-'); });
   if (word == rest.end()) misuse(fmt::format("a command is missing: {}; see --help", fmt::join(names, ", ")));
-  if (is_later_command(*word)) misuse(fmt::format("weir {} is not supported yet", *word));
-  const std::string prefix = app.get_parent() ? app.get_name() + " " : "";
-  misuse(fmt::format("there is no command weir {}{}{}", prefix, *word, suggestion(*word, names)));
+  if (is_later_command(*word)) misuse(fmt::format("{} {} is not supported yet", full_name(app), *word));
+  misuse(fmt::format("there is no command {} {}{}", full_name(app), *word, suggestion(*word, names)));
 }
 
 /// Flags first, because the word behind an unknown one has landed where the file should be.
@@ -80,15 +83,17 @@ int run_chosen(const CLI::App& program, const std::vector<Command>& commands, co
   if (command == commands.end()) refuse_command(app, rest);
   refuse_unknown_flags(app, rest);
   refuse_absent(*command);
-  if (!rest.empty()) misuse(fmt::format("weir {}: unexpected argument {}", app.get_name(), rest.front()));
+  if (!rest.empty()) misuse(fmt::format("{}: unexpected argument {}", full_name(app), rest.front()));
   return command->run(console);
 }
+
+std::string help_of(const CLI::App& app) { return app.help(app.get_parent() ? full_name(*app.get_parent()) : ""); }
 
 /// --help and --version are "errors" of CLI11 with exit code 0.
 int parse_failed(const CLI::App& program, const CLI::ParseError& error, const Console& console) {
   if (error.get_exit_code() == 0) {
     const auto version = dynamic_cast<const CLI::CallForVersion*>(&error);
-    console.out << (version ? fmt::format("weir {}\n", WEIR_VERSION) : innermost(program).help());
+    console.out << (version ? fmt::format("weir {}\n", WEIR_VERSION) : help_of(innermost(program)));
     return done;
   }
   std::string message = error.what();

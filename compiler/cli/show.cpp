@@ -118,7 +118,7 @@ std::string as_table(const Report& report) {
 Json as_json(const Report& report) {
   const Plan& plan = *report.plan;
   Json json{{"model", plan.model}, {"spec_hash", plan.spec_hash}, {"threads", plan.fingerprint.threads}};
-  json["layers"] = json["loss"] = json["programs"] = Json::array();
+  for (const char* list : {"layers", "loss", "programs"}) json[list] = Json::array();
   for (const LayerSpec& layer : report.model.spec.layers)
     json["layers"].push_back({{"name", layer.name},
                               {"type", layer.op->name},

@@ -37,8 +37,9 @@ std::string example_of(const std::vector<OperandDef>& roles) {
 Nodes read_list(Sections& sections, const std::string& subject, const Element& from) {
   Nodes nodes;
   if (from.items.size() > limits::operands) {
-    sections.reading.error("E0104", from.place, fmt::format("{}: \"from\" has {} entries, at most {} are possible", subject,
-                                                            from.items.size(), limits::operands));
+    sections.reading.error("E0104", from.place,
+                           fmt::format("{}: \"from\" has {} entries, at most {} are possible", subject,
+                                       from.items.size(), limits::operands));
     return nodes;
   }
   for (const Element& item : from.items)
@@ -47,7 +48,8 @@ Nodes read_list(Sections& sections, const std::string& subject, const Element& f
 }
 
 /// In the op's order; the name is empty where an optional role is absent.
-Nodes read_roles(Sections& sections, const std::string& subject, const std::vector<OperandDef>& roles, const Element& from) {
+Nodes read_roles(Sections& sections, const std::string& subject, const std::vector<OperandDef>& roles,
+                 const Element& from) {
   std::vector<std::string> names;
   Nodes nodes;
   for (const OperandDef& role : roles) {
@@ -55,14 +57,16 @@ Nodes read_roles(Sections& sections, const std::string& subject, const std::vect
     nodes.emplace_back();
     const Element* element = from.find(role.name);
     if (!element && !role.optional)
-      sections.reading.error("E0202", from.place, fmt::format("{}: \"from\" needs \"{}\"", subject, role.name)).help = example_of(roles);
+      sections.reading.error("E0202", from.place, fmt::format("{}: \"from\" needs \"{}\"", subject, role.name)).help =
+          example_of(roles);
     if (element)
       if (auto node = sections.node(subject, role.name, *element)) nodes.back() = std::move(*node);
   }
   for (const Member& member : from.members)
     if (!is_free_key(member.key) && std::find(names.begin(), names.end(), member.key) == names.end())
-      sections.reading.error("E0201", member.place, fmt::format("{}: \"from\" has no role {}", subject, quote(member.key))).help =
-          sections.reading.suggestion(member.key, names, example_of(roles));
+      sections.reading
+          .error("E0201", member.place, fmt::format("{}: \"from\" has no role {}", subject, quote(member.key)))
+          .help = sections.reading.suggestion(member.key, names, example_of(roles));
   return nodes;
 }
 
@@ -80,13 +84,15 @@ Nodes default_from(Sections& sections, const std::string& subject, const Element
     return {{inputs[0], layer.place}};
   }
   if (!sections.names.complete() || !sections.unclear_inputs.empty()) return {};
-  Diagnostic& diagnostic = sections.reading.error("E0304", layer.place, fmt::format("{}: \"from\" is missing", subject));
+  Diagnostic& diagnostic =
+      sections.reading.error("E0304", layer.place, fmt::format("{}: \"from\" is missing", subject));
   if (inputs.empty())
     diagnostic.notes.emplace_back("the first layer reads the only f32 input, but there is none");
   else
-    diagnostic.notes.push_back(fmt::format("the first layer reads the only f32 input, but there are {}: {}", inputs.size(),
-                                           fmt::join(inputs, ", ")));
-  diagnostic.help = "say what it reads, such as \"from\": " + quote(inputs.empty() ? sections.spec.inputs[0].name : inputs[0]);
+    diagnostic.notes.push_back(fmt::format("the first layer reads the only f32 input, but there are {}: {}",
+                                           inputs.size(), fmt::join(inputs, ", ")));
+  diagnostic.help =
+      "say what it reads, such as \"from\": " + quote(inputs.empty() ? sections.spec.inputs[0].name : inputs[0]);
   return {};
 }
 
@@ -162,18 +168,21 @@ Nodes read_from(Sections& sections, const std::string& subject, const OpDef* op,
                        is_variadic(*op) ? "write a list of nodes" : "write the node's name")
               : Nodes{};
   }
-  if (!roles.empty()) return refuse(fmt::format("the inputs of {} have roles, so \"from\" must be an object", op->name), example_of(roles));
+  if (!roles.empty())
+    return refuse(fmt::format("the inputs of {} have roles, so \"from\" must be an object", op->name),
+                  example_of(roles));
   if (!from.is(Kind::list)) {
     if (!from.is(Kind::text))
-      sections.reading.error("E0203", from.place,
-                             fmt::format("{}: \"from\" must be a node or a list of nodes, found {}", subject, describe(from)));
+      sections.reading.error(
+          "E0203", from.place,
+          fmt::format("{}: \"from\" must be a node or a list of nodes, found {}", subject, describe(from)));
     else if (auto node = sections.node(subject, "from", from))
       return {*node};
     return {};
   }
   if (op && (is_variadic(*op) ? from.items.empty() : from.items.size() != 1))
-    return refuse(fmt::format("{} reads {}, but \"from\" has {}", op->name, is_variadic(*op) ? "one node or more" : "one node",
-                              from.items.size()),
+    return refuse(fmt::format("{} reads {}, but \"from\" has {}", op->name,
+                              is_variadic(*op) ? "one node or more" : "one node", from.items.size()),
                   is_variadic(*op) ? "" : "a layer such as concatenate or add makes one of several");
   return read_list(sections, subject, from);
 }
@@ -194,11 +203,13 @@ void connect_layers(Sections& sections, const Element& layers) {
     else if (roles.empty())
       layer.from = default_from(sections, subject, element, i);
     else
-      sections.reading.error("E0305", layer.place, fmt::format("{}: {} needs \"from\"", subject, layer.op->name)).help = example_of(roles);
+      sections.reading.error("E0305", layer.place, fmt::format("{}: {} needs \"from\"", subject, layer.op->name)).help =
+          example_of(roles);
     edges += layer.from.size();
   }
   if (edges > limits::edges)
-    sections.reading.error("E0104", layers.place, fmt::format("the layers read {} nodes, at most {} are possible", edges, limits::edges));
+    sections.reading.error("E0104", layers.place,
+                           fmt::format("the layers read {} nodes, at most {} are possible", edges, limits::edges));
   check_cycles(sections);
 }
 

@@ -1,397 +1,17 @@
 #include "compiler/spec/document.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <list>
-#include <unordered_map>
 #include <utility>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "compiler/spec/limits.hpp"
+#include "compiler/spec/tokens.hpp"
 #include "runtime/attribute.hpp"
-#include "runtime/error.hpp"
 
 namespace weir {
 namespace {
 
 using json = nlohmann::json;
-
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
-
-/// Turns offsets into lines and columns (in characters). Offsets must not decrease, so a whole file costs one walk.
-class Locator {
- public:
-  explicit Locator(std::string_view text) : text_(text) {}
-
-  Place at(std::size_t offset) {
-    for (; offset_ < offset && offset_ < text_.size(); ++offset_) {
-      if (text_[offset_] == '\n') {
-        ++line_;
-        column_ = 1;
-      } else if (offset_ + 1 == text_.size() || !is_continuation(text_[offset_ + 1])) {
-        ++column_;
-      }
-    }
-    return {line_, column_, 1, ""};
-  }
-
- private:
-  std::string_view text_;
-  std::size_t offset_ = 0;
-  int line_ = 1, column_ = 1;
-};
-
-/// Finds the borders of the tokens that the JSON parser reports one after the other. It only ever sees text that the parser took.
-class Tokens {
- public:
-  explicit Tokens(std::string_view text) : text_(text) {}
-
-  /// Where the next token starts: behind white space, comments, commas and colons.
-  std::size_t start() {
-    for (skip_blanks(); offset_ < text_.size() && (text_[offset_] == ',' || text_[offset_] == ':'); skip_blanks())
-      ++offset_;
-    return offset_;
-  }
-
-  /// Moves behind the token that starts here.
-  std::size_t end() {
-    if (offset_ >= text_.size()) return offset_;
-    const char first = text_[offset_];
-    if (first == '"') return offset_ = end_of_string();
-    if (std::string_view("{}[],:").find(first) != std::string_view::npos) return ++offset_;
-    if (first == '-' || is_digit(first)) return offset_ = end_of_number();
-    while (offset_ < text_.size() && !is_space(text_[offset_]) &&
-           std::string_view("{}[],:\"/").find(text_[offset_]) == std::string_view::npos)
-      ++offset_;
-    return offset_;
-  }
-
-  /// The start of the token that holds the byte before `offset`, counting commas and colons as tokens. word: of the last token up to
-  /// there that is no bracket, comma or colon.
-  std::size_t start_of_token_before(std::size_t offset, bool word = false) {
-    std::size_t start = offset_;
-    for (skip_blanks(); offset_ < offset && offset_ < text_.size(); skip_blanks()) {
-      if (!word || std::string_view("{}[],:").find(text_[offset_]) == std::string_view::npos) start = offset_;
-      if (const std::size_t before = offset_; end() == before) break;
-    }
-    return start;
-  }
-
-  std::size_t position() const { return offset_; }
-  std::size_t last_comment() const { return last_comment_; }  ///< start of the last /* */ that was passed
-
- private:
-  void skip_blanks() {
-    while (offset_ < text_.size())
-      if (is_space(text_[offset_])) {
-        ++offset_;
-      } else if (text_[offset_] == '/' && offset_ + 1 < text_.size() && text_[offset_ + 1] == '/') {
-        while (offset_ < text_.size() && text_[offset_] != '\n' && text_[offset_] != '\r') ++offset_;
-      } else if (text_[offset_] == '/' && offset_ + 1 < text_.size() && text_[offset_ + 1] == '*') {
-        last_comment_ = offset_;
-        const std::size_t end = text_.find("*/", offset_ + 2);
-        offset_ = end == std::string_view::npos ? text_.size() : end + 2;
-      } else {
-        return;
-      }
-  }
-
-  /// As JSON has it, so 012 is two tokens.
-  std::size_t end_of_number() const {
-    std::size_t at = offset_;
-    const auto here = [&](std::string_view any) { return at < text_.size() && any.find(text_[at]) != std::string_view::npos; };
-    const auto digits = [&] { while (at < text_.size() && is_digit(text_[at])) ++at; };
-    if (here("-")) ++at;
-    if (here("0")) ++at;
-    else digits();
-    if (here(".")) ++at, digits();
-    if (!here("eE")) return at;
-    ++at;
-    if (here("+-")) ++at;
-    digits();
-    return at;
-  }
-
-  std::size_t end_of_string() const {
-    std::size_t at = offset_ + 1;
-    while (at < text_.size() && text_[at] != '"') at += text_[at] == '\\' ? 2 : 1;
-    return std::min(at + 1, text_.size());
-  }
-
-  std::string_view text_;
-  std::size_t offset_ = 0, last_comment_ = 0;
-};
-
-/// Builds the tree from the parser's events. A handler returns false to stop; then the reason is reported.
-class DocumentBuilder : public nlohmann::json_sax<json> {
- public:
-  DocumentBuilder(std::string_view text, Diagnostics& diagnostics)
-      : text_(text), tokens_(text), locator_(text), diagnostics_(diagnostics) {}
-
-  bool null() override { return add({}); }
-  bool boolean(bool value) override {
-    Element element;
-    element.kind = Element::Kind::flag;
-    element.flag = value;
-    return add(std::move(element));
-  }
-  bool number_integer(number_integer_t) override { return add_number(); }
-  bool number_unsigned(number_unsigned_t) override { return add_number(); }
-  bool number_float(number_float_t, const string_t&) override { return add_number(); }
-  bool string(string_t& value) override { return add(text_element(value)); }
-  bool binary(binary_t&) override { return false; }
-
-  bool key(string_t& value) override {
-    const Place place = next_token();
-    if (!fits(value, place)) return false;
-    Frame& frame = stack_.back();
-    const auto [first, is_new] = frame.keys.emplace(value, place);
-    if (!is_new) report_duplicate(value, place, first->second);
-    frame.discard = !is_new;
-    frame.key = value;
-    if (frame.keys.size() > limits::object_members)
-      return stop("E0104", place, fmt::format("an object has more than {} keys", limits::object_members));
-    if (is_new) frame.container->members.push_back({value, with_pointer(place, pointer_to(frame.pointer, value)), {}});
-    return true;
-  }
-
-  bool start_object(std::size_t) override { return open(Element::Kind::object); }
-  bool start_array(std::size_t) override { return open(Element::Kind::list); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
-
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override;
-
-  Element root;
-
- private:
-  struct Frame {
-    Element* container;
-    std::string pointer;
-    std::unordered_map<std::string, Place> keys = {};
-    std::string key = {};
-    bool discard = false;  ///< the value of a key that was there before
-    std::size_t start = 0;
-  };
-
-  static Element text_element(std::string& value) {
-    Element element;
-    element.kind = Element::Kind::text;
-    element.text = std::move(value);
-    return element;
-  }
-
-  static Place with_pointer(Place place, std::string pointer) {
-    place.pointer = std::move(pointer);
-    return place;
-  }
-
-  /// Moves over the next token and tells where it stands.
-  Place next_token() {
-    start_ = tokens_.start();
-    Place place = locator_.at(start_);
-    const Place end = locator_.at(tokens_.end());
-    place.length = end.line == place.line ? end.column - place.column : 1;
-    if (!stack_.empty()) place.pointer = stack_.back().pointer;
-    return place;
-  }
-
-  std::string_view token() const { return text_.substr(start_, tokens_.position() - start_); }
-
-  bool stop(std::string_view code, const Place& place, std::string message) {
-    diagnostics_.error(code, place, std::move(message));
-    return false;
-  }
-
-  bool fits(const std::string& value, const Place& place) {
-    if (value.size() <= limits::string_bytes) return true;
-    return stop("E0104", place, fmt::format("a string has {} bytes, at most {} are read", value.size(), limits::string_bytes));
-  }
-
-  void report_duplicate(const std::string& key, const Place& place, const Place& first) {
-    auto& diagnostic = diagnostics_.error("E0103", with_pointer(place, pointer_to(stack_.back().pointer, key)),
-                                          fmt::format("the key {} is there twice", quote(key)));
-    diagnostic.notes.push_back(fmt::format("first given in line {}, column {}", first.line, first.column));
-    diagnostic.help = "keep one of them";
-  }
-
-  Element* place_for(Element element) {
-    if (stack_.empty()) return &(root = std::move(element));
-    Frame& frame = stack_.back();
-    if (frame.discard) return &(dropped_.emplace_back(std::move(element)));
-    if (frame.container->is(Element::Kind::list)) return &frame.container->items.emplace_back(std::move(element));
-    return &(frame.container->members.back().value = std::move(element));
-  }
-
-  std::string pointer_of_next() const {
-    if (stack_.empty()) return "";
-    const Frame& frame = stack_.back();
-    const bool list = frame.container->is(Element::Kind::list);
-    return pointer_to(frame.pointer, list ? std::to_string(frame.container->items.size()) : frame.key);
-  }
-
-  Element* append(Element element) {
-    if (++values_ > limits::json_values) {
-      stop("E0104", element.place, fmt::format("the file has more than {} values", limits::json_values));
-      return nullptr;
-    }
-    return place_for(std::move(element));
-  }
-
-  bool add(Element element) {
-    element.place = with_pointer(next_token(), pointer_of_next());
-    if (!fits(element.text, element.place)) return false;
-    return append(std::move(element)) != nullptr;
-  }
-
-  bool add_number() {
-    Element element;
-    element.place = with_pointer(next_token(), pointer_of_next());
-    const std::string_view literal = token();
-    element.kind = literal.find_first_of(".eE") == std::string_view::npos ? Element::Kind::integer : Element::Kind::number;
-    const char *first = literal.data(), *last = first + literal.size();
-    if (element.is(Element::Kind::integer) && std::from_chars(first, last, element.integer).ec != std::errc()) {
-      diagnostics_.error("E0105", element.place, fmt::format("the integer {} does not fit 64 bits", literal)).help =
-          "a real number of that size is written with an exponent, such as 1e20";
-      return false;
-    }
-    const auto [end, error] = std::from_chars(first, last, element.number);
-    WEIR_CHECK(end == last && error != std::errc::invalid_argument, "the parser took " + std::string(literal) + " as a number");
-    if (error == std::errc::result_out_of_range) element.number = 0;  // closer to 0 than any double: the parser refuses the large ones
-    return append(std::move(element)) != nullptr;
-  }
-
-  bool open(Element::Kind kind) {
-    Element element;
-    element.kind = kind;
-    element.place = with_pointer(next_token(), pointer_of_next());
-    if (stack_.size() >= limits::json_depth)
-      return stop("E0104", element.place, fmt::format("the file is nested more than {} levels deep", limits::json_depth));
-    std::string pointer = element.place.pointer;
-    Element* container = append(std::move(element));
-    if (container) stack_.push_back({container, std::move(pointer), {}, {}, false, start_});
-    return container != nullptr;
-  }
-
-  bool close() {
-    const std::size_t end = (tokens_.start(), tokens_.end());
-    Place& place = stack_.back().container->place;
-    const Place here = locator_.at(end);
-    const std::size_t start = stack_.back().start;
-    const auto rest = text_.substr(start, std::min(text_.find_first_of("\r\n", start), end) - start);
-    place.length = here.line == place.line ? here.column - place.column : characters(rest);
-    stack_.pop_back();
-    return true;
-  }
-
-  static int characters(std::string_view text) {
-    return static_cast<int>(std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); }));
-  }
-
-  Diagnostic& report_syntax(std::size_t start, std::size_t end, std::string_view reason);
-  void report_invalid_string(std::size_t position, std::string_view reason);
-  void report_end();
-
-  std::string_view text_;
-  Tokens tokens_;
-  Locator locator_;
-  Diagnostics& diagnostics_;
-  std::vector<Frame> stack_;
-  std::list<Element> dropped_;  ///< values of keys that were there before
-  std::size_t start_ = 0, values_ = 0;
-};
-
-/// The parser's reason without its position and its repetition of the text: "invalid literal", "unexpected ','; expected …".
-std::string_view reason_of(std::string_view what) {
-  if (const auto at = what.find(" - "); at != std::string_view::npos) what.remove_prefix(at + 3);
-  return what.substr(0, what.find("; last read: "));
-}
-
-void DocumentBuilder::report_end() {
-  std::size_t end = text_.size();
-  while (end > 0 && is_space(text_[end - 1])) --end;
-  const char* message = end == 0 ? "the file is empty" : "not valid JSON: the file ends too early";
-  auto& diagnostic = diagnostics_.error("E0101", locator_.at(end), message);
-  if (stack_.empty()) return;
-  const Element& open = *stack_.back().container;
-  diagnostic.notes.push_back(fmt::format("the {} that starts in line {}, column {} is not closed",
-                                         open.is(Element::Kind::list) ? "list" : "object", open.place.line, open.place.column));
-}
-
-Diagnostic& DocumentBuilder::report_syntax(std::size_t start, std::size_t end, std::string_view reason) {
-  Place place = locator_.at(start);
-  const Place last = locator_.at(std::max(end, start + 1));
-  place.length = last.line == place.line ? std::max(1, last.column - place.column) : 1;
-  if (!stack_.empty()) place.pointer = stack_.back().pointer;
-  return diagnostics_.error("E0101", place, fmt::format("not valid JSON: {}", reason));
-}
-
-void DocumentBuilder::report_invalid_string(std::size_t position, std::string_view reason) {
-  const std::size_t start = tokens_.start_of_token_before(position);
-  if (reason.find("missing closing quote") != std::string_view::npos || reason.find("U+000A") != std::string_view::npos) {
-    const std::size_t end = std::min(text_.find_first_of("\r\n", start), text_.size());
-    report_syntax(start, end, "the string is not closed on its line");
-  } else {
-    report_syntax(std::max(start, position - 1), position, reason);
-  }
-}
-
-bool DocumentBuilder::parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) {
-  const std::string_view what = error.what();
-  const std::string_view reason = reason_of(what);
-  const auto starts = [&](std::string_view beginning) { return reason.starts_with(beginning); };
-  if (what.find("json.exception.out_of_range") != std::string_view::npos) {
-    const Place place = next_token();
-    return stop("E0105", place, fmt::format("the number {} is beyond the range of a 64-bit float", token()));
-  }
-  const std::size_t end = std::min(position, text_.size());
-  if (starts("invalid string")) {
-    report_invalid_string(end, reason);
-  } else if (starts("invalid comment; missing")) {
-    tokens_.start();
-    report_syntax(tokens_.last_comment(), tokens_.last_comment() + 2, "the comment is not closed");
-  } else if (position > text_.size()) {
-    report_end();
-  } else {
-    const std::size_t start = tokens_.start_of_token_before(end - starts("invalid number"), starts("invalid"));
-    if (starts("invalid literal")) {
-      const std::size_t after = start + Tokens(text_.substr(start)).end();
-      report_syntax(start, after, fmt::format("unexpected {}", text_.substr(start, after - start))).help =
-          "JSON has strings in double quotes (keys too), finite numbers, lists, objects, true, false and null";
-    } else {
-      Diagnostic& diagnostic = report_syntax(start, end, reason);
-      if (starts("unexpected ']'") || starts("unexpected '}'")) diagnostic.help = "JSON allows no comma before a closing bracket";
-    }
-  }
-  return false;
-}
-
-/// Text that no JSON file may hold, wherever it stands: found before parsing, since the parser looks into strings only.
-bool check_characters(std::string_view text, Diagnostics& diagnostics) {
-  Locator locator(text);
-  if (text.starts_with("\xEF\xBB\xBF")) {
-    diagnostics.error("E0102", locator.at(0), "the file starts with a byte order mark").help =
-        "save it as UTF-8 without a byte order mark";
-    return false;
-  }
-  for (std::size_t at = 0; at < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[at]);
-    const std::size_t length = utf8_sequence(text, at);
-    if (length > 0 && (byte >= 0x20 || is_space(text[at]))) {
-      at += length;
-      continue;
-    }
-    const char* what = length == 0 ? "the byte 0x{:02x} is no valid UTF-8" : "the control character 0x{:02x} is not allowed";
-    auto& diagnostic = diagnostics.error("E0102", locator.at(at), fmt::format(fmt::runtime(what), byte));
-    diagnostic.help = length == 0 ? "save the file as UTF-8" : "in a string it is written as an escape";
-    return false;
-  }
-  return true;
-}
 
 void print_to(std::string& out, const Element& element);
 
@@ -414,13 +34,25 @@ std::string print_number(double value) {
 
 void print_to(std::string& out, const Element& element) {
   switch (element.kind) {
-    case Element::Kind::null: out += "null"; return;
-    case Element::Kind::flag: out += element.flag ? "true" : "false"; return;
-    case Element::Kind::integer: out += std::to_string(element.integer); return;
-    case Element::Kind::number: out += print_number(element.number); return;
-    case Element::Kind::text: out += json(element.text).dump(); return;
-    case Element::Kind::object: return print_object(out, element);
-    case Element::Kind::list: break;
+    case Element::Kind::null:
+      out += "null";
+      return;
+    case Element::Kind::flag:
+      out += element.flag ? "true" : "false";
+      return;
+    case Element::Kind::integer:
+      out += std::to_string(element.integer);
+      return;
+    case Element::Kind::number:
+      out += print_number(element.number);
+      return;
+    case Element::Kind::text:
+      out += json(element.text).dump();
+      return;
+    case Element::Kind::object:
+      return print_object(out, element);
+    case Element::Kind::list:
+      break;
   }
   out += '[';
   for (std::size_t i = 0; i < element.items.size(); ++i) {
@@ -433,24 +65,12 @@ void print_to(std::string& out, const Element& element) {
 }  // namespace
 
 const Element* Element::find(std::string_view key) const {
-  const auto found = std::find_if(members.begin(), members.end(), [&](const Member& member) { return member.key == key; });
+  const auto found =
+      std::find_if(members.begin(), members.end(), [&](const Member& member) { return member.key == key; });
   return found == members.end() ? nullptr : &found->value;
 }
 
 Element* Element::find(std::string_view key) { return const_cast<Element*>(std::as_const(*this).find(key)); }
-
-std::optional<Element> parse_document(std::string_view text, Diagnostics& diagnostics) {
-  if (text.size() > limits::spec_bytes) {
-    diagnostics.error("E0104", {}, fmt::format("the file has {} bytes, at most {} are read", text.size(), limits::spec_bytes));
-    return std::nullopt;
-  }
-  if (!check_characters(text, diagnostics)) return std::nullopt;
-  DocumentBuilder builder(text, diagnostics);
-  const bool whole = json::sax_parse(text.data(), text.data() + text.size(), &builder, nlohmann::detail::input_format_t::json,
-                                     /*strict=*/true, /*ignore_comments=*/true);
-  if (!whole) return std::nullopt;
-  return std::move(builder.root);
-}
 
 bool is_free_key(std::string_view key) { return key == "$schema" || key == "$comment" || key.starts_with("x-"); }
 
@@ -470,7 +90,8 @@ std::string quote(std::string_view text) {
   constexpr std::size_t longest = 80;
   std::size_t end = std::min(text.size(), longest);
   while (end < text.size() && end > 0 && is_continuation(text[end])) --end;
-  const std::string inside = json(std::string(text.substr(0, end))).dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string inside =
+      json(std::string(text.substr(0, end))).dump(-1, ' ', false, json::error_handler_t::replace);
   return end == text.size() ? inside : inside.substr(0, inside.size() - 1) + "…\"";
 }
 

@@ -1,4 +1,5 @@
-// The file as a tree of JSON values, each with its place in the text. Knows JSON, comments and limits, and nothing of weir's format.
+// The file as a tree of JSON values, each with its place in the text. Knows JSON, comments and limits, and nothing of
+// weir's format.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ namespace weir {
 
 struct Member;
 
-/// A JSON value. An integer is a literal without fraction and exponent that fits 64 bits: 3.0 is a number, not an integer.
+/// A JSON value. An integer is a literal without fraction and exponent that fits 64 bits: 3.0 is a number, not an
+/// integer.
 struct Element {
   enum class Kind { null, flag, integer, number, text, list, object } kind = Kind::null;
   bool flag = false;
@@ -36,8 +38,8 @@ struct Member {
   Element value;
 };
 
-/// Reads the whole text. Nothing where it is no JSON within the limits; then diagnostics has the reason and its place. A key that is
-/// there twice is reported and the first one counts.
+/// Reads the whole text. Nothing where it is no JSON within the limits; then diagnostics has the reason and its place.
+/// A key that is there twice is reported and the first one counts.
 std::optional<Element> parse_document(std::string_view text, Diagnostics& diagnostics);
 
 /// A key that means nothing to weir: `$schema`, `$comment` and those that start with `x-`.

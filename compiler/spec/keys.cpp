@@ -32,14 +32,25 @@ KeyDef count(std::string_view name, std::int64_t standard, std::string_view doc)
 std::vector<KeyDef> make_term_keys() {
   return {
       required("type", "loss_type", "the loss"),
-      required("at", "node", "the node that the loss is attached to: an input, a layer, or a port such as conv_1:linear"),
+      required("at", "node",
+               "the node that the loss is attached to: an input, a layer, or a port such as conv_1:linear"),
       optional("target", "target", "what the node is compared with"),
-      plain({.name = "weight", .type = number, .doc = "factor in the total; 0: watched, not trained", .standard = 1.0, .least = 0}),
-      {.value = {.name = "reduction", .type = word, .doc = "mean over all entries, their sum, or the sum within a sample averaged over samples",
-                 .standard = std::string("mean"), .words = {"mean", "sum", "batch_mean"}},
+      plain({.name = "weight",
+             .type = number,
+             .doc = "factor in the total; 0: watched, not trained",
+             .standard = 1.0,
+             .least = 0}),
+      {.value = {.name = "reduction",
+                 .type = word,
+                 .doc = "mean over all entries, their sum, or the sum within a sample averaged over samples",
+                 .standard = std::string("mean"),
+                 .words = {"mean", "sum", "batch_mean"}},
        .later_words = {"mean_with_sample_weight"}},
-      plain({.name = "from_logits", .type = flag, .doc = "true: the node holds logits; false: probabilities; left out: the node is a "
-             "softmax or sigmoid, whose logits are used", .optional = true}),
+      plain({.name = "from_logits",
+             .type = flag,
+             .doc = "true: the node holds logits; false: probabilities; left out: the node is a "
+                    "softmax or sigmoid, whose logits are used",
+             .optional = true}),
       later("sample_weight", "an input that weighs samples"),
       later("mask", "an input that leaves entries out"),
       later("class_weight", "a number for each class"),
@@ -55,7 +66,8 @@ std::vector<KeyDef> make_metric_keys() {
   std::vector<KeyDef> keys;
   for (const KeyDef& key : term_keys()) {
     const std::string_view name = key.value.name;
-    const bool of_terms = name == "weight" || name == "reduction" || name == "stop_at" || name == "skip" || name == "only";
+    const bool of_terms =
+        name == "weight" || name == "reduction" || name == "stop_at" || name == "skip" || name == "only";
     keys.push_back(of_terms ? refused(name, never_trains) : key);
   }
   keys[0].holds = "metric_type";
@@ -69,8 +81,12 @@ std::vector<KeyDef> make_metric_keys() {
 Keys root_keys() {
   static const std::vector<KeyDef> keys{
       required("format", "format", "always \"weir/1\""),
-      optional("name", "text", "default: the file's stem"),
-      {.value = {.name = "numerics", .type = word, .doc = "whose formulas and defaults", .standard = std::string("keras"), .words = {"keras"}},
+      optional("name", "stem", "default: the file's stem"),
+      {.value = {.name = "numerics",
+                 .type = word,
+                 .doc = "whose formulas and defaults",
+                 .standard = std::string("keras"),
+                 .words = {"keras"}},
        .later_words = {"keras-probabilities", "pytorch"}},
       required("inputs", "inputs", "what the host feeds, by name"),
       required("layers", "layers", "the network"),
@@ -88,13 +104,18 @@ Keys root_keys() {
 Keys input_keys() {
   static const std::vector<KeyDef> keys{
       required("shape", "shape", "sizes of one sample; images are height, width, channels; [] is one number"),
-      plain({.name = "dtype", .type = word, .doc = "f32, or i32 for classes", .standard = std::string("f32"), .words = {"f32", "i32"}}),
+      plain({.name = "dtype",
+             .type = word,
+             .doc = "f32, or i32 for classes",
+             .standard = std::string("f32"),
+             .words = {"f32", "i32"}}),
   };
   return keys;
 }
 
 Keys layer_keys() {
-  constexpr std::string_view layouts = "images are always height, width, channels; the layout in memory is the compiler's choice";
+  constexpr std::string_view layouts =
+      "images are always height, width, channels; the layout in memory is the compiler's choice";
   constexpr std::string_view types = "layers compute in f32; only inputs have a dtype";
   static const std::vector<KeyDef> keys{
       required("name", "name", "unique over inputs, layers and loss terms"),
@@ -116,7 +137,10 @@ Keys loss_keys() {
   static const std::vector<KeyDef> keys{
       required("terms", "terms", "the losses, by name"),
       optional("exclude", "exclude", "nodes or terms that are left out of the loss"),
-      plain({.name = "unreached", .type = word, .doc = "what parameters are that no loss trains", .standard = std::string("warn"),
+      plain({.name = "unreached",
+             .type = word,
+             .doc = "what parameters are that no loss trains",
+             .standard = std::string("warn"),
              .words = {"warn", "error", "allow"}}),
       later("combine", "how the terms are weighed against each other"),
       later("supervise", "losses at many nodes"),
@@ -140,9 +164,16 @@ Keys target_keys() {
       optional("input", "name", "an input"),
       plain({.name = "constant", .type = number, .doc = "one number everywhere", .optional = true}),
       optional("node", "node", "a layer's output, held constant"),
-      plain({.name = "one_hot", .type = integer, .doc = "appends a class axis of this size to an i32 input", .optional = true, .least = 1,
+      plain({.name = "one_hot",
+             .type = integer,
+             .doc = "appends a class axis of this size to an i32 input",
+             .optional = true,
+             .least = 1,
              .most = most_integer}),
-      plain({.name = "gradient", .type = flag, .doc = "true: the gradient flows into the target's node too", .optional = true}),
+      plain({.name = "gradient",
+             .type = flag,
+             .doc = "true: the gradient flows into the target's node too",
+             .optional = true}),
   };
   return keys;
 }
@@ -186,8 +217,14 @@ Keys data_keys() {
       optional("train", "data_set", "what training reads"),
       optional("validation", "data_set", "what is evaluated after each epoch"),
       optional("test", "data_set", "what evaluate --on test reads"),
-      plain({.name = "validation_split", .type = number, .doc = "this share of the training set, from its end, is the validation set",
-             .optional = true, .least = 0, .most = 1, .exclusive_least = true, .exclusive_most = true}),
+      plain({.name = "validation_split",
+             .type = number,
+             .doc = "this share of the training set, from its end, is the validation set",
+             .optional = true,
+             .least = 0,
+             .most = 1,
+             .exclusive_least = true,
+             .exclusive_most = true}),
   };
   return keys;
 }
@@ -203,7 +240,11 @@ Keys csv_keys() {
 Keys random_keys() {
   static const std::vector<KeyDef> keys{
       plain({.name = "random", .type = integer, .doc = "how many random samples", .least = 1, .most = most_integer}),
-      plain({.name = "classes", .type = integer, .doc = "of an i32 input: numbers from 0 to one less", .optional = true, .least = 1,
+      plain({.name = "classes",
+             .type = integer,
+             .doc = "of an i32 input: numbers from 0 to one less",
+             .optional = true,
+             .least = 1,
              .most = most_integer}),
   };
   return keys;

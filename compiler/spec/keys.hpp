@@ -1,4 +1,5 @@
-// The keys of the format that belong to no op, as records: the reader checks against them and the schema is made from them.
+// The keys of the format that belong to no op, as records: the reader checks against them and the schema is made from
+// them.
 #pragma once
 
 #include <span>
@@ -10,9 +11,9 @@
 namespace weir {
 
 struct KeyDef {
-  AttributeDef value;            ///< name, doc, default; for a plain value also its type and range; `later`: not supported yet
-  std::string_view holds = {};   ///< else the definition of the schema that describes what stands there
-  std::string_view refused = {}; ///< the reason, where the key is never allowed here
+  AttributeDef value;  ///< name, doc, default; for a plain value also its type and range; `later`: not supported yet
+  std::string_view holds = {};    ///< else the definition of the schema that describes what stands there
+  std::string_view refused = {};  ///< the reason, where the key is never allowed here
   std::vector<std::string_view> later_words = {};  ///< words that are not supported yet, beside those of `value`
 };
 
@@ -20,7 +21,7 @@ using Keys = std::span<const KeyDef>;
 
 Keys root_keys();
 Keys input_keys();
-Keys layer_keys();   ///< beside the op's own
+Keys layer_keys();  ///< beside the op's own
 Keys loss_keys();
 Keys term_keys();    ///< beside the op's own
 Keys metric_keys();  ///< the same, with what only terms take refused
@@ -33,7 +34,8 @@ Keys random_keys();
 
 const KeyDef* find_key(Keys keys, std::string_view name);
 
-/// A key of a layer that Keras knows by its ending ("kernel_regularizer", "bias_constraint") and weir does not support yet.
+/// A key of a layer that Keras knows by its ending ("kernel_regularizer", "bias_constraint") and weir does not support
+/// yet.
 bool is_later_layer_key(std::string_view key);
 
 /// Keras' words for things that weir/1 has room for but does not do yet.

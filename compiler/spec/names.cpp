@@ -20,7 +20,8 @@ void Names::declare(Reading& reading, const std::string& name, const Place& plac
     return;
   }
   const Entry& first = found->second;
-  Diagnostic& diagnostic = reading.error("E0207", place, fmt::format("the name {} is taken by {}", quote(name), text_of(first.kind)));
+  Diagnostic& diagnostic =
+      reading.error("E0207", place, fmt::format("the name {} is taken by {}", quote(name), text_of(first.kind)));
   if (first.place.line > 0)
     diagnostic.notes.push_back(fmt::format("first used in line {}, column {}", first.place.line, first.place.column));
   diagnostic.help = "names are unique over inputs, layers and loss terms";
@@ -48,13 +49,16 @@ bool has_activation(const LayerSpec& layer) {
 namespace {
 
 /// Reports a port that the layer does not have.
-bool has_port(Reading& reading, const LayerSpec& layer, std::string_view port, const std::string& message, const Place& place) {
+bool has_port(Reading& reading, const LayerSpec& layer, std::string_view port, const std::string& message,
+              const Place& place) {
   if (!layer.op || (port == "linear" && has_activation(layer))) return true;
   Diagnostic& diagnostic = reading.error("E0302", place, message);
   if (port == "linear")
-    diagnostic.help = fmt::format("{} has no activation, so \"{}\" is that value already", quote(layer.name), layer.name);
+    diagnostic.help =
+        fmt::format("{} has no activation, so \"{}\" is that value already", quote(layer.name), layer.name);
   else if (has_activation(layer))
-    diagnostic.help = fmt::format("it has one output, \"{0}\", and the value before its activation, \"{0}:linear\"", layer.name);
+    diagnostic.help =
+        fmt::format("it has one output, \"{0}\", and the value before its activation, \"{0}:linear\"", layer.name);
   else
     diagnostic.help = fmt::format("it has one output, \"{}\"", layer.name);
   return false;
@@ -62,8 +66,9 @@ bool has_port(Reading& reading, const LayerSpec& layer, std::string_view port, c
 
 }  // namespace
 
-std::optional<Located<std::string>> read_node(Reading& reading, const Names& names, const std::vector<LayerSpec>& layers,
-                                              const std::string& subject, std::string_view key, const Element& element) {
+std::optional<Located<std::string>> read_node(Reading& reading, const Names& names,
+                                              const std::vector<LayerSpec>& layers, const std::string& subject,
+                                              std::string_view key, const Element& element) {
   if (!reading.expect(element, Element::Kind::text, subject, key)) return std::nullopt;
   const std::string& text = element.text;
   const std::string_view base = base_of(text);
@@ -72,21 +77,24 @@ std::optional<Located<std::string>> read_node(Reading& reading, const Names& nam
     if (!names.complete()) return std::nullopt;
     const auto known = names.all({Names::Kind::layer, Names::Kind::input});
     const std::string list = known.size() > 20 ? "" : fmt::format("nodes: {}", fmt::join(known, ", "));
-    reading.error("E0301", element.place, fmt::format("{}: \"{}\" names an unknown node {}", subject, key, quote(base))).help =
-        reading.suggestion(base, known, list);
+    reading.error("E0301", element.place, fmt::format("{}: \"{}\" names an unknown node {}", subject, key, quote(base)))
+        .help = reading.suggestion(base, known, list);
     return std::nullopt;
   }
   if (entry->kind == Names::Kind::term) {
-    reading.error("E0301", element.place, fmt::format("{}: \"{}\" must name a node, but {} is a loss term", subject, key, quote(base)));
+    reading.error("E0301", element.place,
+                  fmt::format("{}: \"{}\" must name a node, but {} is a loss term", subject, key, quote(base)));
     return std::nullopt;
   }
   if (base.size() == text.size()) return Located<std::string>{text, element.place};
-  const std::string message = fmt::format("{}: {} has no port {}", subject, quote(base), quote(text.substr(base.size() + 1)));
+  const std::string message =
+      fmt::format("{}: {} has no port {}", subject, quote(base), quote(text.substr(base.size() + 1)));
   if (entry->kind == Names::Kind::input) {
     reading.error("E0302", element.place, message).help = "an input has no ports";
     return std::nullopt;
   }
-  const bool good = has_port(reading, layers.at(entry->index), std::string_view(text).substr(base.size() + 1), message, element.place);
+  const bool good = has_port(reading, layers.at(entry->index), std::string_view(text).substr(base.size() + 1), message,
+                             element.place);
   return good ? std::optional(Located<std::string>{text, element.place}) : std::nullopt;
 }
 

@@ -1,4 +1,5 @@
-// What a name means: inputs, layers and loss terms share one space of names, and a node is an input, a layer or a port of a layer.
+// What a name means: inputs, layers and loss terms share one space of names, and a node is an input, a layer or a port
+// of a layer.
 #pragma once
 
 #include <optional>
@@ -47,7 +48,8 @@ std::string_view base_of(std::string_view node);
 bool has_activation(const LayerSpec& layer);
 
 /// The node that a string names; nothing where there is none, which is reported. layers: filled.
-std::optional<Located<std::string>> read_node(Reading& reading, const Names& names, const std::vector<LayerSpec>& layers,
-                                              const std::string& subject, std::string_view key, const Element& element);
+std::optional<Located<std::string>> read_node(Reading& reading, const Names& names,
+                                              const std::vector<LayerSpec>& layers, const std::string& subject,
+                                              std::string_view key, const Element& element);
 
 }  // namespace weir

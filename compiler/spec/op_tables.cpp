@@ -23,7 +23,8 @@ std::string table(const std::vector<AttributeDef>& records) {
   if (records.empty()) return "";
   std::string text = "\n| key | value | default | meaning |\n|---|---|---|---|\n";
   for (const AttributeDef& record : records)
-    text += fmt::format("| `{}` | {} | {} | {} |\n", record.name, cell(expectation(record)), cell(default_of(record)), cell(record.doc));
+    text += fmt::format("| `{}` | {} | {} | {} |\n", record.name, cell(expectation(record)), cell(default_of(record)),
+                        cell(record.doc));
   return text;
 }
 
@@ -78,8 +79,10 @@ std::string chapter(std::string_view title, Role role, Keys keys) {
 }  // namespace
 
 std::string emit_op_tables() {
-  std::string text = "<!-- Generated from the op records by emit_op_tables(). Do not edit. -->\n\n# Ops\n\n"
-      "Every op that a specification can name, with the keys that are its own. A size that stands for a list of equal ones may be written "
+  std::string text =
+      "<!-- Generated from the op records by emit_op_tables(). Do not edit. -->\n\n# Ops\n\n"
+      "Every op that a specification can name, with the keys that are its own. A size that stands for a list of equal "
+      "ones may be written "
       "as one number.\n";
   text += chapter("Layers", Role::layer, layer_keys());
   text += chapter("Losses", Role::loss, term_keys());

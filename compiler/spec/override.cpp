@@ -24,7 +24,8 @@ std::vector<std::string> split(std::string_view path) {
 /// Everything in the value stands nowhere in the file; pointers are those it gets in the document.
 void move_to(Element& element, const std::string& pointer) {
   element.place = {0, 0, 1, pointer};
-  for (std::size_t i = 0; i < element.items.size(); ++i) move_to(element.items[i], pointer_to(pointer, std::to_string(i)));
+  for (std::size_t i = 0; i < element.items.size(); ++i)
+    move_to(element.items[i], pointer_to(pointer, std::to_string(i)));
   for (Member& member : element.members) {
     member.place = {0, 0, 1, pointer_to(pointer, member.key)};
     move_to(member.value, member.place.pointer);
@@ -52,7 +53,8 @@ std::string name_of(const Element& element) {
 
 /// An entry of a list by its name, or by its index where entries have none.
 Element* entry_of(Element& list, const std::string& step) {
-  const auto named = std::find_if(list.items.begin(), list.items.end(), [&](const Element& item) { return name_of(item) == step; });
+  const auto named =
+      std::find_if(list.items.begin(), list.items.end(), [&](const Element& item) { return name_of(item) == step; });
   if (named != list.items.end() && !step.empty()) return &*named;
   std::size_t index = list.items.size();
   const auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), index);
@@ -132,9 +134,12 @@ class Overrides {
       diagnostic.help = fmt::format("there: {}", fmt::join(steps, ", "));
   }
 
-  void replace(Element& element, Element value, const std::string& flag) { replace(element, std::move(value), flag, element.place.pointer); }
+  void replace(Element& element, Element value, const std::string& flag) {
+    replace(element, std::move(value), flag, element.place.pointer);
+  }
 
-  void replace(Element& element, Element value, const std::string& flag, const std::string& pointer) {
+  /// pointer: by value, since the element that may own it is replaced.
+  void replace(Element& element, Element value, const std::string& flag, std::string pointer) {
     origins.push_back({pointer, flag});
     element = std::move(value);
     move_to(element, pointer);

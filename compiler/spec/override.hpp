@@ -8,8 +8,8 @@
 
 namespace weir {
 
-/// Applies `set` and then `exclude` to the document's root. Paths that lead nowhere are reported. Returns where the changes stand, so
-/// that later mistakes in them name the flag.
+/// Applies `set` and then `exclude` to the document's root. Paths that lead nowhere are reported. Returns where the
+/// changes stand, so that later mistakes in them name the flag.
 std::vector<Origin> apply_overrides(Element& root, const SpecOverrides& overrides, Diagnostics& diagnostics);
 
 }  // namespace weir

@@ -1,5 +1,5 @@
-// From the file's text to a Spec: document, changes from the command line, then section by section. Every mistake of the file is
-// reported in this one run.
+// From the file's text to a Spec: document, changes from the command line, then section by section. Every mistake of
+// the file is reported in this one run.
 #include <algorithm>
 #include <charconv>
 
@@ -21,7 +21,8 @@ std::int64_t format_number(std::string_view text) {
   text.remove_prefix(prefix.size());
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const bool digits = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits =
+      !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
   if (!digits || text.front() == '0') return 0;
   return error == std::errc::result_out_of_range ? std::numeric_limits<std::int64_t>::max() : number;
 }
@@ -30,17 +31,19 @@ std::int64_t format_number(std::string_view text) {
 void refuse_newer_format(const Element& root, const Diagnostics& diagnostics) {
   const Element* format = root.is(Kind::object) ? root.find("format") : nullptr;
   if (!format || !format->is(Kind::text) || format_number(format->text) < 2) return;
-  throw Error(ErrorCode::version_mismatch,
-              fmt::format("{}:{}:{}: the format {} is newer than this program, which reads \"weir/1\"; take a newer weir",
-                          diagnostics.file().empty() ? "spec" : diagnostics.file(), format->place.line, format->place.column,
-                          quote(format->text)));
+  throw Error(
+      ErrorCode::version_mismatch,
+      fmt::format("{}:{}:{}: the format {} is newer than this program, which reads \"weir/1\"; take a newer weir",
+                  diagnostics.file().empty() ? "spec" : diagnostics.file(), format->place.line, format->place.column,
+                  quote(format->text)));
 }
 
 void read_format(Reading& reading, const ObjectReader& root) {
   const Element* format = root.find("format");
   if (!format || !reading.expect(*format, Kind::text, "spec", "format", "write \"weir/1\"")) return;
   if (format->text != "weir/1")
-    reading.error("E0209", format->place, fmt::format("spec: \"format\" must be \"weir/1\", found {}", quote(format->text)));
+    reading.error("E0209", format->place,
+                  fmt::format("spec: \"format\" must be \"weir/1\", found {}", quote(format->text)));
 }
 
 /// It names the folder of a run, so it must be one step of a path.
@@ -50,9 +53,11 @@ void read_name(Sections& sections, const ObjectReader& root, std::string_view st
   if (!name || !sections.reading.expect(*name, Kind::text, "spec", "name")) return;
   const std::string& text = name->text;
   const bool control = std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
-  if (text.empty() || text.size() > 255 || control || text.front() == '.' || text.find_first_of("/\\") != std::string::npos)
-    sections.reading.error("E0206", name->place, fmt::format("spec: \"name\" is {}, which is no name for a file", quote(text))).help =
-        "1 to 255 bytes, without slashes and not starting with a dot";
+  if (text.empty() || text.size() > 255 || control || text.front() == '.' ||
+      text.find_first_of("/\\") != std::string::npos)
+    sections.reading
+        .error("E0206", name->place, fmt::format("spec: \"name\" is {}, which is no name for a file", quote(text)))
+        .help = "1 to 255 bytes, without slashes and not starting with a dot";
   sections.spec.name = text;
 }
 
@@ -60,8 +65,8 @@ void warn_of_unread_inputs(Sections& sections) {
   if (sections.reading.has_errors()) return;  // the reader of an input may be among what was not understood
   for (const InputSpec& input : sections.spec.inputs)
     if (!sections.read_inputs.contains(input.name))
-      sections.reading.warning("W0301", input.place, fmt::format("nothing reads the input {}", quote(input.name))).help =
-          "it needs no data then; take it out, or use it in a layer, a target or a metric";
+      sections.reading.warning("W0301", input.place, fmt::format("nothing reads the input {}", quote(input.name)))
+          .help = "it needs no data then; take it out, or use it in a layer, a target or a metric";
 }
 
 void read_sections(Sections& sections, const Element& root, std::string_view stem, bool training) {
@@ -81,19 +86,21 @@ void read_sections(Sections& sections, const Element& root, std::string_view ste
   with("train", [&](const Element& train) { read_train(sections, train); });
   with("data", [&](const Element& data) { read_data(sections, data); });
   if (training && reader.has("train") && !reader.meant("loss"))
-    sections.reading.error("E0401", reader.find("train")->place, "train: the file has no \"loss\", so there is nothing to train");
+    sections.reading.error("E0401", reader.find("train")->place,
+                           "train: the file has no \"loss\", so there is nothing to train");
   warn_of_unread_inputs(sections);
 }
 
 }  // namespace
 
-Spec parse_spec(std::string_view text, std::string_view stem, Diagnostics& diagnostics, const SpecOverrides& overrides) {
+Spec parse_spec(std::string_view text, std::string_view stem, Diagnostics& diagnostics,
+                const SpecOverrides& overrides) {
   Spec spec;
   auto root = parse_document(text, diagnostics);
   if (!root) return spec;
   if (!root->is(Kind::object)) {
-    diagnostics.error("E0203", root->place, fmt::format("a specification is an object, found {}", describe(*root))).help =
-        "it starts with {\"format\": \"weir/1\"";
+    diagnostics.error("E0203", root->place, fmt::format("a specification is an object, found {}", describe(*root)))
+        .help = "it starts with {\"format\": \"weir/1\"";
     return spec;
   }
   refuse_newer_format(*root, diagnostics);

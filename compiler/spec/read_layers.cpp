@@ -14,7 +14,8 @@ namespace {
 using Kind = Element::Kind;
 
 Dims read_shape(Reading& reading, const std::string& subject, const Element& element) {
-  if (!reading.expect(element, Kind::list, subject, "shape", "such as [28, 28, 1], or [] for one number a sample")) return {};
+  if (!reading.expect(element, Kind::list, subject, "shape", "such as [28, 28, 1], or [] for one number a sample"))
+    return {};
   const auto refuse = [&](std::string_view code, const Element& at, const std::string& what) {
     reading.error(code, at.place, fmt::format("{}: \"shape\" {}", subject, what));
   };
@@ -48,8 +49,8 @@ LayerSpec read_layer(Sections& sections, const Element& element, std::size_t ind
   const std::string where = fmt::format("layers[{}]", index);
   if (!element.is(Kind::object)) {
     sections.names.miss();
-    reading.error("E0203", element.place, fmt::format("{} must be an object, found {}", where, describe(element))).help =
-        "such as {\"name\": \"hidden\", \"type\": \"dense\", \"units\": 10}";
+    reading.error("E0203", element.place, fmt::format("{} must be an object, found {}", where, describe(element)))
+        .help = "such as {\"name\": \"hidden\", \"type\": \"dense\", \"units\": 10}";
     return layer;
   }
   const Element* name = element.find("name");
@@ -73,7 +74,8 @@ LayerSpec read_layer(Sections& sections, const Element& element, std::size_t ind
 
 }  // namespace
 
-std::optional<Located<std::string>> Sections::node(const std::string& subject, std::string_view key, const Element& element) {
+std::optional<Located<std::string>> Sections::node(const std::string& subject, std::string_view key,
+                                                   const Element& element) {
   auto found = read_node(reading, names, spec.layers, subject, key, element);
   if (found) read_inputs.emplace(found->value);
   return found;
@@ -89,7 +91,9 @@ InputSpec read_input(Sections& sections, const Member& member) {
   const std::string subject = fmt::format("input {}", quote(member.key));
   InputSpec input{member.key, {}, DType::f32, member.place};
   if (!member.value.is(Kind::object)) {
-    sections.reading.error("E0203", member.value.place, fmt::format("{} must be an object, found {}", subject, describe(member.value)))
+    sections.reading
+        .error("E0203", member.value.place,
+               fmt::format("{} must be an object, found {}", subject, describe(member.value)))
         .help = "such as {\"shape\": [28, 28, 1]}";
     sections.unclear_inputs.insert(member.key);
     return input;
@@ -98,7 +102,8 @@ InputSpec read_input(Sections& sections, const Member& member) {
   if (const Element* shape = reader.find("shape")) input.shape = read_shape(sections.reading, subject, *shape);
   const Element* dtype = reader.find("dtype");
   input.dtype = reader.get<std::string>("dtype") == "i32" ? DType::i32 : DType::f32;
-  const bool understood = dtype ? dtype->is(Kind::text) && dtype->text == to_string(input.dtype) : !reader.meant("dtype");
+  const bool understood =
+      dtype ? dtype->is(Kind::text) && dtype->text == to_string(input.dtype) : !reader.meant("dtype");
   if (!understood) sections.unclear_inputs.insert(member.key);
   return input;
 }
@@ -107,7 +112,8 @@ InputSpec read_input(Sections& sections, const Member& member) {
 
 void read_inputs(Sections& sections, const Element& inputs) {
   Reading& reading = sections.reading;
-  if (!reading.expect(inputs, Kind::object, "spec", "inputs", "such as {\"image\": {\"shape\": [28, 28, 1]}}")) return sections.names.miss();
+  if (!reading.expect(inputs, Kind::object, "spec", "inputs", "such as {\"image\": {\"shape\": [28, 28, 1]}}"))
+    return sections.names.miss();
   for (const Member& member : inputs.members) {
     if (is_free_key(member.key)) continue;
     sections.names.declare(reading, member.key, member.place, Names::Kind::input, sections.spec.inputs.size());
@@ -120,13 +126,15 @@ void read_inputs(Sections& sections, const Element& inputs) {
 
 void read_layers(Sections& sections, const Element& layers) {
   Reading& reading = sections.reading;
-  if (!reading.expect(layers, Kind::list, "spec", "layers", "layers are a list, each with its name inside")) return sections.names.miss();
+  if (!reading.expect(layers, Kind::list, "spec", "layers", "layers are a list, each with its name inside"))
+    return sections.names.miss();
   if (layers.items.empty()) {
     sections.names.miss();
     reading.error("E0204", layers.place, "\"layers\" is empty, a network has at least one layer");
   } else if (layers.items.size() > limits::layers) {
     sections.names.miss();
-    reading.error("E0104", layers.place, fmt::format("\"layers\" has {} entries, at most {} are read", layers.items.size(), limits::layers));
+    reading.error("E0104", layers.place,
+                  fmt::format("\"layers\" has {} entries, at most {} are read", layers.items.size(), limits::layers));
     return;
   }
   for (std::size_t i = 0; i < layers.items.size(); ++i)
@@ -137,7 +145,8 @@ void read_outputs(Sections& sections, const Element& outputs) {
   Reading& reading = sections.reading;
   if (!reading.expect(outputs, Kind::list, "spec", "outputs", "a list of nodes, such as [\"output\"]")) return;
   if (outputs.items.empty())
-    reading.error("E0204", outputs.place, "\"outputs\" is empty").help = "leave it out: then it is every layer that nothing reads";
+    reading.error("E0204", outputs.place, "\"outputs\" is empty").help =
+        "leave it out: then it is every layer that nothing reads";
   std::set<std::string> seen;
   for (const Element& item : outputs.items) {
     auto node = sections.node("spec", "outputs", item);

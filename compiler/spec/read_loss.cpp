@@ -23,7 +23,8 @@ void read_terms(Sections& sections, const Element& terms) {
   for (const Member& member : terms.members)
     if (!is_free_key(member.key)) members.push_back(&member);
   if (members.size() > limits::terms)
-    sections.reading.error("E0104", terms.place, fmt::format("loss: {} terms, at most {} are possible", members.size(), limits::terms));
+    sections.reading.error("E0104", terms.place,
+                           fmt::format("loss: {} terms, at most {} are possible", members.size(), limits::terms));
   members.resize(std::min(members.size(), limits::terms));
   for (std::size_t i = 0; i < members.size(); ++i)
     sections.names.declare(sections.reading, members[i]->key, members[i]->place, Names::Kind::term, i);
@@ -36,7 +37,8 @@ void warn_without_term(Sections& sections, const Element& item) {
     if (!term.at.value.empty()) nodes.insert(term.at.value);
   Diagnostic& diagnostic = sections.reading.warning(
       "W0401", item.place, fmt::format("loss: \"exclude\" names {}, where no loss term is attached", quote(item.text)));
-  if (!nodes.empty() && nodes.size() <= 20) diagnostic.notes.push_back(fmt::format("nodes with a loss term: {}", fmt::join(nodes, ", ")));
+  if (!nodes.empty() && nodes.size() <= 20)
+    diagnostic.notes.push_back(fmt::format("nodes with a loss term: {}", fmt::join(nodes, ", ")));
   diagnostic.help = "take it out of the list";
 }
 
@@ -44,8 +46,10 @@ void read_excluded(Sections& sections, const Element& item) {
   Reading& reading = sections.reading;
   if (!reading.expect(item, Kind::text, "loss", "exclude", "names of nodes or loss terms")) return;
   if (item.text.find('*') != std::string::npos) {
-    reading.error("E0210", item.place, fmt::format("loss: a pattern such as {} in \"exclude\" is not supported yet", quote(item.text))).help =
-        "name each node or term";
+    reading
+        .error("E0210", item.place,
+               fmt::format("loss: a pattern such as {} in \"exclude\" is not supported yet", quote(item.text)))
+        .help = "name each node or term";
     return;
   }
   auto& loss = *sections.spec.loss;
@@ -54,13 +58,16 @@ void read_excluded(Sections& sections, const Element& item) {
     if (!sections.names.complete()) return;
     const auto known = sections.names.all({Names::Kind::term, Names::Kind::layer, Names::Kind::input});
     const std::string list = known.size() > 20 ? "" : fmt::format("nodes and terms: {}", fmt::join(known, ", "));
-    reading.error("E0405", item.place, fmt::format("loss: \"exclude\" names an unknown node or term {}", quote(item.text))).help =
-        reading.suggestion(item.text, known, list);
+    reading
+        .error("E0405", item.place, fmt::format("loss: \"exclude\" names an unknown node or term {}", quote(item.text)))
+        .help = reading.suggestion(item.text, known, list);
     return;
   }
   if (!entry && !read_node(reading, sections.names, sections.spec.layers, "loss", "exclude", item)) return;
-  const bool used = std::any_of(loss.terms.begin(), loss.terms.end(), [&](const TermSpec& term) { return covers(item.text, term); });
-  const bool understood = std::none_of(loss.terms.begin(), loss.terms.end(), [](const TermSpec& term) { return term.at.value.empty(); });
+  const bool used =
+      std::any_of(loss.terms.begin(), loss.terms.end(), [&](const TermSpec& term) { return covers(item.text, term); });
+  const bool understood =
+      std::none_of(loss.terms.begin(), loss.terms.end(), [](const TermSpec& term) { return term.at.value.empty(); });
   if (!used && understood) warn_without_term(sections, item);
   loss.exclude.push_back({item.text, item.place});
 }
@@ -68,11 +75,13 @@ void read_excluded(Sections& sections, const Element& item) {
 void check_something_is_left(Sections& sections, const Place& place) {
   const LossSpec& loss = *sections.spec.loss;
   for (const TermSpec& term : loss.terms) {
-    const bool excluded = std::any_of(loss.exclude.begin(), loss.exclude.end(), [&](const auto& entry) { return covers(entry.value, term); });
+    const bool excluded = std::any_of(loss.exclude.begin(), loss.exclude.end(),
+                                      [&](const auto& entry) { return covers(entry.value, term); });
     if (!excluded && term.weight.value != 0) return;
   }
-  const char* message = loss.terms.empty() ? "loss: there is no term, so there is nothing to train"
-                                           : "loss: every term is excluded or has weight 0, so there is nothing to train";
+  const char* message = loss.terms.empty()
+                            ? "loss: there is no term, so there is nothing to train"
+                            : "loss: every term is excluded or has weight 0, so there is nothing to train";
   sections.reading.error("E0401", place, message).help = "keep one term with a weight above 0, or leave \"train\" out";
 }
 
@@ -89,9 +98,11 @@ void read_loss(Sections& sections, const Element& element, bool training) {
   else
     sections.names.miss();
   sections.spec.loss->unreached = reader.get<std::string>("unreached");
-  if (exclude && sections.reading.expect(*exclude, Kind::list, "loss", "exclude", "a list of nodes or loss terms, such as [\"output\"]"))
+  if (exclude && sections.reading.expect(*exclude, Kind::list, "loss", "exclude",
+                                         "a list of nodes or loss terms, such as [\"output\"]"))
     for (const Element& item : exclude->items) read_excluded(sections, item);
-  if (training && terms && terms->is(Kind::object)) check_something_is_left(sections, exclude ? exclude->place : terms->place);
+  if (training && terms && terms->is(Kind::object))
+    check_something_is_left(sections, exclude ? exclude->place : terms->place);
 }
 
 }  // namespace weir

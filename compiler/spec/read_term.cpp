@@ -12,17 +12,22 @@ using Kind = Element::Kind;
 /// Reads the target of one term; mistakes name the term.
 class TargetReader {
  public:
-  TargetReader(Sections& sections, const std::string& subject, const OpDef* op) : sections_(sections), subject_(subject), op_(op) {}
+  TargetReader(Sections& sections, const std::string& subject, const OpDef* op)
+      : sections_(sections), subject_(subject), op_(op) {}
 
   TargetSpec read(const Element& element) {
     target_.place = element.place;
     if (element.is(Kind::text)) {
-      expected(element, fmt::format("write {{\"{}\": {}}}", is_input(element.text) ? "input" : "node", quote(element.text)));
+      expected(element,
+               fmt::format("write {{\"{}\": {}}}", is_input(element.text) ? "input" : "node", quote(element.text)));
       return target_;
     }
-    if (element.is_number()) expected(element, fmt::format("write {{\"constant\": {}}}", describe(element)));
-    else if (!element.is(Kind::object)) expected(element, "such as {\"input\": \"label\"} or {\"constant\": 0}");
-    else read_object(element);
+    if (element.is_number())
+      expected(element, fmt::format("write {{\"constant\": {}}}", describe(element)));
+    else if (!element.is(Kind::object))
+      expected(element, "such as {\"input\": \"label\"} or {\"constant\": 0}");
+    else
+      read_object(element);
     return target_;
   }
 
@@ -32,7 +37,8 @@ class TargetReader {
   }
 
   void expected(const Element& element, std::string help) {
-    error("E0203", element.place, fmt::format("\"target\" must be an object, found {}", describe(element))).help = std::move(help);
+    error("E0203", element.place, fmt::format("\"target\" must be an object, found {}", describe(element))).help =
+        std::move(help);
   }
 
   bool is_input(std::string_view name) const {
@@ -44,7 +50,9 @@ class TargetReader {
     const ObjectReader reader(sections_.reading, element, subject_ + ": target", target_keys());
     const Element *input = reader.find("input"), *constant = reader.find("constant"), *node = reader.find("node");
     const int given = (input != nullptr) + (constant != nullptr) + (node != nullptr);
-    if (given > 1) error("E0411", element.place, "\"target\" has more than one of \"input\", \"constant\" and \"node\"").help = "keep one of them";
+    if (given > 1)
+      error("E0411", element.place, "\"target\" has more than one of \"input\", \"constant\" and \"node\"").help =
+          "keep one of them";
     if (given == 0 && !has_unknown_key(element))
       error("E0411", element.place, "\"target\" needs one of \"input\", \"constant\" and \"node\"").help =
           "such as {\"input\": \"label\"} or {\"constant\": 0}";
@@ -69,8 +77,9 @@ class TargetReader {
     const Names::Entry* entry = sections_.names.find(base_of(element.text));
     if (!entry && !sections_.names.complete()) return;
     if (entry && entry->kind == Names::Kind::layer) {
-      error("E0412", element.place, fmt::format("the target's \"input\" must be an input, but {} is a layer", quote(element.text))).help =
-          fmt::format("write {{\"node\": {}}}", quote(element.text));
+      error("E0412", element.place,
+            fmt::format("the target's \"input\" must be an input, but {} is a layer", quote(element.text)))
+          .help = fmt::format("write {{\"node\": {}}}", quote(element.text));
     } else if (!entry || entry->kind == Names::Kind::term || element.text != base_of(element.text)) {
       const auto inputs = sections_.names.all({Names::Kind::input});
       error("E0301", element.place, fmt::format("\"target\" names an unknown input {}", quote(element.text))).help =
@@ -85,8 +94,9 @@ class TargetReader {
 
   void check_dtype(const Element& element, const InputSpec& input) {
     if (!op_ || !op_->integer_target || !sections_.is_surely(input, DType::f32)) return;
-    error("E0414", element.place, fmt::format("{} compares with class numbers, but the input {} is f32", op_->name, quote(input.name))).help =
-        "declare the input with \"dtype\": \"i32\"";
+    error("E0414", element.place,
+          fmt::format("{} compares with class numbers, but the input {} is f32", op_->name, quote(input.name)))
+        .help = "declare the input with \"dtype\": \"i32\"";
   }
 
   void read_constant(const ObjectReader& reader) {
@@ -97,8 +107,9 @@ class TargetReader {
   void read_node_target(const Element& element) {
     if (element.is(Kind::text) && is_input(base_of(element.text))) {
       sections_.read_inputs.emplace(base_of(element.text));
-      error("E0412", element.place, fmt::format("the target's \"node\" must be a layer, but {} is an input", quote(element.text))).help =
-          fmt::format("write {{\"input\": {}}}", quote(base_of(element.text)));
+      error("E0412", element.place,
+            fmt::format("the target's \"node\" must be a layer, but {} is an input", quote(element.text)))
+          .help = fmt::format("write {{\"input\": {}}}", quote(base_of(element.text)));
       return;
     }
     const auto node = sections_.node(subject_, "node", element);
@@ -110,9 +121,12 @@ class TargetReader {
   void read_one_hot(const ObjectReader& reader, const Element& element) {
     target_.one_hot = reader.get<std::int64_t>("one_hot");
     if (target_.one_hot == 0 || (target_.kind == TargetSpec::Kind::none && reader.has("input"))) return;
-    const auto refuse = [&](const std::string& what, const std::string& help) { error("E0413", element.place, what).help = help; };
+    const auto refuse = [&](const std::string& what, const std::string& help) {
+      error("E0413", element.place, what).help = help;
+    };
     if (op_ && op_->integer_target)
-      return refuse(fmt::format("{} reads class numbers as they are, without \"one_hot\"", op_->name), "leave \"one_hot\" out");
+      return refuse(fmt::format("{} reads class numbers as they are, without \"one_hot\"", op_->name),
+                    "leave \"one_hot\" out");
     if (!reader.has("input")) return refuse("\"one_hot\" needs an i32 input as the target", "leave it out");
     if (sections_.is_surely(sections_.spec.inputs.at(sections_.names.find(target_.name)->index), DType::f32))
       refuse(fmt::format("\"one_hot\" needs an i32 input, but {} is f32", quote(target_.name)),
@@ -125,7 +139,8 @@ class TargetReader {
   TargetSpec target_ = {};
 };
 
-/// The op whose result the node directly is: its activation, or the layer itself; with its axis. Null: none, or not understood.
+/// The op whose result the node directly is: its activation, or the layer itself; with its axis. Null: none, or not
+/// understood.
 struct Producer {
   const OpDef* op = nullptr;
   std::int64_t axis = -1;
@@ -151,7 +166,10 @@ void check_logits(Sections& sections, const std::string& subject, const ObjectRe
   const std::string_view behind = term.op->logits_behind;
   const Element* key = reader.find("from_logits");
   if (behind.empty()) {
-    if (key) sections.reading.error("E0415", key->place, fmt::format("{}: {} takes no \"from_logits\"", subject, term.op->name)).help = "leave it out";
+    if (key)
+      sections.reading
+          .error("E0415", key->place, fmt::format("{}: {} takes no \"from_logits\"", subject, term.op->name))
+          .help = "leave it out";
     return;
   }
   const Producer producer = producer_of(sections, term.at.value);
@@ -161,13 +179,19 @@ void check_logits(Sections& sections, const std::string& subject, const ObjectRe
   const std::string at = quote(term.at.value);
   if (!key && !direct) {
     Diagnostic& diagnostic = sections.reading.error(
-        "E0415", term.at.place, fmt::format("{}: {} is not directly a {}, so it is unknown what it holds", subject, at, behind));
+        "E0415", term.at.place,
+        fmt::format("{}: {} is not directly a {}, so it is unknown what it holds", subject, at, behind));
     if (producer.op && producer.op->name == behind)
-      diagnostic.notes.push_back(fmt::format("the {} is along axis {}, the loss along axis {}", behind, producer.axis, axis));
-    diagnostic.help = fmt::format("give that layer \"activation\": \"{}\", or add \"from_logits\": true (logits) or false (probabilities)", behind);
+      diagnostic.notes.push_back(
+          fmt::format("the {} is along axis {}, the loss along axis {}", behind, producer.axis, axis));
+    diagnostic.help = fmt::format(
+        "give that layer \"activation\": \"{}\", or add \"from_logits\": true (logits) or false (probabilities)",
+        behind);
   } else if (term.from_logits.value_or(false) && direct) {
-    sections.reading.error("E0415", key->place, fmt::format("{}: {} is a {}, so it holds probabilities, not logits", subject, at, behind)).help =
-        "leave \"from_logits\" out: the logits behind it are used anyway";
+    sections.reading
+        .error("E0415", key->place,
+               fmt::format("{}: {} is a {}, so it holds probabilities, not logits", subject, at, behind))
+        .help = "leave \"from_logits\" out: the logits behind it are used anyway";
   }
 }
 
@@ -179,7 +203,8 @@ void read_weight(const ObjectReader& reader, TermSpec& term) {
 void read_target(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term) {
   const Element* target = reader.find("target");
   if (target && term.op && term.op->no_target) {
-    sections.reading.error("E0411", target->place, fmt::format("{}: {} takes no target", subject, term.op->name)).help = "leave \"target\" out";
+    sections.reading.error("E0411", target->place, fmt::format("{}: {} takes no target", subject, term.op->name)).help =
+        "leave \"target\" out";
   } else if (target) {
     term.target = TargetReader(sections, subject, term.op).read(*target);
   } else if (term.op && !term.op->no_target && !reader.meant("target")) {
@@ -205,8 +230,8 @@ TermSpec read_term(Sections& sections, const Member& member, bool metric) {
   term.place = member.place;
   const Element& element = member.value;
   if (!element.is(Kind::object)) {
-    reading.error("E0203", element.place, fmt::format("{} must be an object, found {}", subject, describe(element))).help =
-        "such as {\"type\": \"mean_squared_error\", \"at\": \"output\", \"target\": {\"input\": \"y\"}}";
+    reading.error("E0203", element.place, fmt::format("{} must be an object, found {}", subject, describe(element)))
+        .help = "such as {\"type\": \"mean_squared_error\", \"at\": \"output\", \"target\": {\"input\": \"y\"}}";
     return term;
   }
   if (const Element* type = element.find("type")) term.op = read_type(sections, subject, *type, metric);

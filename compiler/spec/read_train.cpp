@@ -12,7 +12,9 @@ using Kind = Element::Kind;
 
 void read_optimizer(Sections& sections, const Element& element) {
   Reading& reading = sections.reading;
-  if (!reading.expect(element, Kind::object, "train", "optimizer", "such as {\"type\": \"adam\", \"learning_rate\": 0.001}")) return;
+  if (!reading.expect(element, Kind::object, "train", "optimizer",
+                      "such as {\"type\": \"adam\", \"learning_rate\": 0.001}"))
+    return;
   TrainSpec& train = *sections.spec.train;
   train.optimizer_place = element.place;
   if (const Element* type = element.find("type"))
@@ -55,7 +57,8 @@ std::optional<CsvSource> read_csv(Reading& reading, const std::string& subject, 
   if (!columns) return source;
   if (!reading.expect(*columns, Kind::list, subject, "columns", "such as [\"age\", \"income\"]")) return std::nullopt;
   if (columns->items.empty())
-    reading.error("E0204", columns->place, fmt::format("{}: \"columns\" is empty", subject)).help = "leave it out to take all columns";
+    reading.error("E0204", columns->place, fmt::format("{}: \"columns\" is empty", subject)).help =
+        "leave it out to take all columns";
   std::set<std::string> seen;
   for (const Element& item : columns->items) {
     if (!reading.expect(item, Kind::text, subject, "columns", "names of columns")) continue;
@@ -66,17 +69,19 @@ std::optional<CsvSource> read_csv(Reading& reading, const std::string& subject, 
   return source;
 }
 
-std::optional<RandomSource> read_random(Sections& sections, const std::string& subject, const Element& element, const InputSpec* input) {
+std::optional<RandomSource> read_random(Sections& sections, const std::string& subject, const Element& element,
+                                        const InputSpec* input) {
   Reading& reading = sections.reading;
   const ObjectReader reader(reading, element, subject, random_keys());
   const RandomSource source{reader.get<std::int64_t>("random"), reader.get<std::int64_t>("classes")};
   const Element* classes = element.find("classes");
   if (input && sections.is_surely(*input, DType::i32) && !reader.meant("classes"))
-    reading.error("E0602", element.place, fmt::format("{}: random numbers for an i32 input need \"classes\"", subject)).help =
-        "such as \"classes\": 10, for numbers from 0 to 9";
+    reading.error("E0602", element.place, fmt::format("{}: random numbers for an i32 input need \"classes\"", subject))
+        .help = "such as \"classes\": 10, for numbers from 0 to 9";
   if (input && sections.is_surely(*input, DType::f32) && classes)
-    reading.error("E0602", classes->place, fmt::format("{}: \"classes\" is for i32 inputs, but this one is f32", subject)).help =
-        "leave it out: the numbers are uniform from 0 to 1";
+    reading
+        .error("E0602", classes->place, fmt::format("{}: \"classes\" is for i32 inputs, but this one is f32", subject))
+        .help = "leave it out: the numbers are uniform from 0 to 1";
   return source;
 }
 
@@ -89,7 +94,8 @@ bool is_random(const Element& element) {
   return false;
 }
 
-std::optional<DataSource> read_source(Sections& sections, const std::string& subject, const Element& element, const InputSpec* input) {
+std::optional<DataSource> read_source(Sections& sections, const std::string& subject, const Element& element,
+                                      const InputSpec* input) {
   Reading& reading = sections.reading;
   const auto located = [&](auto source) -> std::optional<DataSource> {
     if (!source) return std::nullopt;
@@ -99,7 +105,8 @@ std::optional<DataSource> read_source(Sections& sections, const std::string& sub
   if (element.is(Kind::object) && is_random(element)) return located(read_random(sections, subject, element, input));
   if (element.is(Kind::object)) return located(read_csv(reading, subject, element));
   reading.error("E0203", element.place,
-                fmt::format("{} must be a path, {{\"file\": …, \"columns\": …}} or {{\"random\": …}}, found {}", subject, describe(element)));
+                fmt::format("{} must be a path, {{\"file\": …, \"columns\": …}} or {{\"random\": …}}, found {}",
+                            subject, describe(element)));
   return std::nullopt;
 }
 
@@ -112,11 +119,13 @@ std::optional<DataSet> read_set(Sections& sections, const std::string& name, con
     const bool input = entry && entry->kind == Names::Kind::input;
     if (!input && sections.names.complete()) {
       const auto inputs = sections.names.all({Names::Kind::input});
-      sections.reading.error("E0601", member.place, fmt::format("data: \"{}\" names an unknown input {}", name, quote(member.key))).help =
-          sections.reading.suggestion(member.key, inputs, fmt::format("inputs: {}", fmt::join(inputs, ", ")));
+      sections.reading
+          .error("E0601", member.place, fmt::format("data: \"{}\" names an unknown input {}", name, quote(member.key)))
+          .help = sections.reading.suggestion(member.key, inputs, fmt::format("inputs: {}", fmt::join(inputs, ", ")));
     }
     const std::string subject = fmt::format("data for {} in \"{}\"", quote(member.key), name);
-    auto source = read_source(sections, subject, member.value, input ? &sections.spec.inputs.at(entry->index) : nullptr);
+    auto source =
+        read_source(sections, subject, member.value, input ? &sections.spec.inputs.at(entry->index) : nullptr);
     if (source) set.emplace(member.key, std::move(*source));
   }
   return set;
@@ -150,9 +159,11 @@ void read_data(Sections& sections, const Element& element) {
   if (!split) return;
   data.validation_split = {reader.get<double>("validation_split"), split->place};
   if (reader.has("validation"))
-    sections.reading.error("E0603", split->place, "data: \"validation_split\" and \"validation\" are both there").help = "keep one of them";
+    sections.reading.error("E0603", split->place, "data: \"validation_split\" and \"validation\" are both there").help =
+        "keep one of them";
   else if (!reader.meant("train"))
-    sections.reading.error("E0603", split->place, "data: \"validation_split\" takes its share of \"train\", which is missing");
+    sections.reading.error("E0603", split->place,
+                           "data: \"validation_split\" takes its share of \"train\", which is missing");
 }
 
 }  // namespace weir

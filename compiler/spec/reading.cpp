@@ -12,13 +12,20 @@ namespace {
 
 std::string_view kind_text(Element::Kind kind) {
   switch (kind) {
-    case Element::Kind::null: return "null";
-    case Element::Kind::flag: return "true or false";
-    case Element::Kind::integer: return "an integer";
-    case Element::Kind::number: return "a number";
-    case Element::Kind::text: return "a string";
-    case Element::Kind::list: return "a list";
-    case Element::Kind::object: break;
+    case Element::Kind::null:
+      return "null";
+    case Element::Kind::flag:
+      return "true or false";
+    case Element::Kind::integer:
+      return "an integer";
+    case Element::Kind::number:
+      return "a number";
+    case Element::Kind::text:
+      return "a string";
+    case Element::Kind::list:
+      return "a list";
+    case Element::Kind::object:
+      break;
   }
   return "an object";
 }
@@ -50,23 +57,27 @@ Diagnostic& Reading::warning(std::string_view code, const Place& place, std::str
   return diagnostics_.warning(code, place, from_flag(place, std::move(message)));
 }
 
-std::string Reading::suggestion(std::string_view word, const std::vector<std::string>& candidates, const std::string& fallback) {
+std::string Reading::suggestion(std::string_view word, const std::vector<std::string>& candidates,
+                                const std::string& fallback) {
   constexpr std::size_t most_suggestions = 100;  // each walks over all candidates
   if (++suggestions_ > most_suggestions) return fallback;
   const std::string_view usual = usual_word(word);
-  const std::string near = !usual.empty() && contains(candidates, usual) ? std::string(usual) : nearest(word, candidates);
+  const std::string near =
+      !usual.empty() && contains(candidates, usual) ? std::string(usual) : nearest(word, candidates);
   return near.empty() ? fallback : fmt::format("did you mean \"{}\"?", near);
 }
 
 bool Reading::expect(const Element& element, Element::Kind kind, std::string_view subject, std::string_view key,
                      std::string_view help) {
   if (element.is(kind)) return true;
-  error("E0203", element.place, fmt::format("{}: \"{}\" must be {}, found {}", subject, key, kind_text(kind), describe(element)))
+  error("E0203", element.place,
+        fmt::format("{}: \"{}\" must be {}, found {}", subject, key, kind_text(kind), describe(element)))
       .help = help;
   return false;
 }
 
-ObjectReader::ObjectReader(Reading& reading, const Element& object, std::string subject, Keys keys, const OpDef* op, Further further)
+ObjectReader::ObjectReader(Reading& reading, const Element& object, std::string subject, Keys keys, const OpDef* op,
+                           Further further)
     : reading_(reading), object_(object), subject_(std::move(subject)), keys_(keys), op_(op), further_(further) {
   for (const Member& member : object_.members)
     if (!is_free_key(member.key)) check_key(member);
@@ -85,8 +96,11 @@ bool ObjectReader::is_known(std::string_view key) const {
 /// Reports a word that is not supported yet.
 bool ObjectReader::is_later_word(const KeyDef& own, const Element& element) const {
   const auto& later = own.later_words;
-  if (!element.is(Element::Kind::text) || std::find(later.begin(), later.end(), element.text) == later.end()) return false;
-  reading_.error("E0210", element.place, fmt::format("{}: \"{}\": \"{}\" is not supported yet", subject_, own.value.name, element.text))
+  if (!element.is(Element::Kind::text) || std::find(later.begin(), later.end(), element.text) == later.end())
+    return false;
+  reading_
+      .error("E0210", element.place,
+             fmt::format("{}: \"{}\": \"{}\" is not supported yet", subject_, own.value.name, element.text))
       .help = fmt::format("supported: {}", fmt::join(own.value.words, ", "));
   return true;
 }
@@ -99,7 +113,8 @@ void ObjectReader::check_key(const Member& member) {
   const bool later = own || (op_ && find_attribute(*op_, member.key)) ||
                      (keys_.data() == layer_keys().data() && is_later_layer_key(member.key));
   if (own && !own->refused.empty())
-    reading_.error("E0211", member.place, fmt::format("{}: \"{}\" is not allowed here", subject_, member.key)).help = own->refused;
+    reading_.error("E0211", member.place, fmt::format("{}: \"{}\" is not allowed here", subject_, member.key)).help =
+        own->refused;
   else if (later)
     reading_.error("E0210", member.place, fmt::format("{}: \"{}\" is not supported yet", subject_, member.key)).help =
         "the word is reserved in weir/1; leave it out for now";
@@ -121,7 +136,8 @@ void ObjectReader::report_unknown(const Member& member) {
   const std::vector<std::string> known = known_keys();
   const std::string near = nearest(member.key, known);
   const auto has_key = [&](const OpDef* op) { return find_attribute(*op, member.key) != nullptr; };
-  if (further_ == Further::unknown && (near.empty() || std::any_of(ops_table().begin(), ops_table().end(), has_key))) return;
+  if (further_ == Further::unknown && (near.empty() || std::any_of(ops_table().begin(), ops_table().end(), has_key)))
+    return;
   if (!near.empty()) misspelt_.push_back(near);
   reading_.error("E0201", member.place, fmt::format("{}: unknown key {}", subject_, quote(member.key))).help =
       reading_.suggestion(member.key, known, fmt::format("known keys: {}", fmt::join(known, ", ")));
@@ -146,7 +162,8 @@ Attributes ObjectReader::attributes() const {
   for (const AttributeDef& attribute : op_->attributes) {
     if (find_key(keys_, attribute.name)) continue;
     if (const Element* element = find(attribute.name))
-      if (auto value = read_value(reading_, subject_, attribute, *element)) given.set(std::string(attribute.name), *value);
+      if (auto value = read_value(reading_, subject_, attribute, *element))
+        given.set(std::string(attribute.name), *value);
   }
   return with_defaults(*op_, std::move(given));
 }
@@ -169,11 +186,16 @@ namespace {
 
 std::string_view role_text(Role role) {
   switch (role) {
-    case Role::layer: return "a layer";
-    case Role::loss: return "a loss";
-    case Role::metric: return "a metric";
-    case Role::optimizer: return "an optimizer";
-    case Role::internal: break;
+    case Role::layer:
+      return "a layer";
+    case Role::loss:
+      return "a loss";
+    case Role::metric:
+      return "a metric";
+    case Role::optimizer:
+      return "an optimizer";
+    case Role::internal:
+      break;
   }
   return "private";
 }
@@ -188,10 +210,14 @@ const OpDef* read_op(Reading& reading, const std::string& subject, const Element
   if (contains(known, element.text)) return op;
   const std::string word = quote(element.text), list = fmt::format("known: {}", fmt::join(known, ", "));
   if (op && op->role != Role::internal)
-    reading.error("E0213", element.place, fmt::format("{}: {} is {}, not {} {}", subject, word, role_text(op->role),
-                                                        what == "optimizer" ? "an" : "a", what)).help = list;
+    reading
+        .error("E0213", element.place,
+               fmt::format("{}: {} is {}, not {} {}", subject, word, role_text(op->role),
+                           what == "optimizer" ? "an" : "a", what))
+        .help = list;
   else if (std::find(later.begin(), later.end(), element.text) != later.end())
-    reading.error("E0210", element.place, fmt::format("{}: the {} {} is not supported yet", subject, what, word)).help = list;
+    reading.error("E0210", element.place, fmt::format("{}: the {} {} is not supported yet", subject, what, word)).help =
+        list;
   else
     reading.error("E0212", element.place, fmt::format("{}: unknown {} {}", subject, what, word)).help =
         reading.suggestion(element.text, known, list);
@@ -206,10 +232,12 @@ bool check_name(Reading& reading, const std::string& name, const Place& place, s
     reading.error(code, place, fmt::format("{} is no name for {}: {}", quote(name), what, reason)).help = help;
     return false;
   };
-  if (name.size() > limits::name_bytes) return refuse("E0104", fmt::format("it is longer than {} bytes", limits::name_bytes), "");
+  if (name.size() > limits::name_bytes)
+    return refuse("E0104", fmt::format("it is longer than {} bytes", limits::name_bytes), "");
   if (name.empty() || !letter(name[0]) || !std::all_of(name.begin(), name.end(), inside))
     return refuse("E0206", "names start with a letter or _", "after that, letters, digits, _ and - are allowed");
-  if (name.starts_with("x-")) return refuse("E0206", "keys that start with x- belong to tools", "choose another first letter");
+  if (name.starts_with("x-"))
+    return refuse("E0206", "keys that start with x- belong to tools", "choose another first letter");
   if (std::find(reserved.begin(), reserved.end(), name) != reserved.end())
     return refuse("E0208", "the word is reserved", "reports use it; choose another name");
   return true;

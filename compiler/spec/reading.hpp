@@ -1,5 +1,6 @@
-// How every object of the format is read: keys first (unknown, missing, not supported yet), then values by their records. Each mistake is
-// reported once, in the user's words, and what follows from it stays silent: a reader gets a default or nothing and goes on.
+// How every object of the format is read: keys first (unknown, missing, not supported yet), then values by their
+// records. Each mistake is reported once, in the user's words, and what follows from it stays silent: a reader gets a
+// default or nothing and goes on.
 #pragma once
 
 #include <functional>
@@ -29,10 +30,12 @@ class Reading {
   Diagnostic& warning(std::string_view code, const Place& place, std::string message);
   bool has_errors() const { return diagnostics_.has_errors(); }
   /// "did you mean …?" where a candidate is near (or is the usual word for it), else the fallback. "" with neither.
-  std::string suggestion(std::string_view word, const std::vector<std::string>& candidates, const std::string& fallback = "");
+  std::string suggestion(std::string_view word, const std::vector<std::string>& candidates,
+                         const std::string& fallback = "");
 
   /// True where the element is of that kind; else the mistake is reported. what: "layers".
-  bool expect(const Element& element, Element::Kind kind, std::string_view subject, std::string_view key, std::string_view help = "");
+  bool expect(const Element& element, Element::Kind kind, std::string_view subject, std::string_view key,
+              std::string_view help = "");
 
  private:
   bool full();
@@ -71,7 +74,8 @@ class ObjectReader {
   /// Null where the key is absent or may not be used.
   const Element* find(std::string_view key) const;
   bool has(std::string_view key) const { return find(key) != nullptr; }
-  /// Whether the user gave the key, also with a slip in its name (which is reported): what would follow from its absence does not.
+  /// Whether the user gave the key, also with a slip in its name (which is reported): what would follow from its
+  /// absence does not.
   bool meant(std::string_view key) const;
 
   /// A plain value of `keys`: the file's, or the default where it is absent or wrong.
@@ -88,7 +92,8 @@ class ObjectReader {
   Attributes attributes() const;
 
  private:
-  ObjectReader(Reading& reading, const Element& object, std::string subject, Keys keys, const OpDef* op, Further further);
+  ObjectReader(Reading& reading, const Element& object, std::string subject, Keys keys, const OpDef* op,
+               Further further);
 
   void check_key(const Member& member);
   void report_unknown(const Member& member);

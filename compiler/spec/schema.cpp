@@ -1,6 +1,7 @@
-// The JSON Schema of the format, made from the op records and the records of the other keys. Editors complete and check with it; what it
-// cannot say (names that exist, cycles, shapes) is checked by the reader.
+// The JSON Schema of the format, made from the op records and the records of the other keys. Editors complete and check
+// with it; what it cannot say (names that exist, cycles, shapes) is checked by the reader.
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -27,21 +28,30 @@ json to_json(const Initializer& initializer) {
 
 /// A default as it would stand in a file.
 json to_json(const AttributeValue& value) {
-  return std::visit([](const auto& held) -> json {
-    if constexpr (std::is_same_v<std::decay_t<decltype(held)>, Initializer>)
-      return to_json(held);
-    else
-      return held;
-  }, value);
+  return std::visit(
+      [](const auto& held) -> json {
+        if constexpr (std::is_same_v<std::decay_t<decltype(held)>, Initializer>)
+          return to_json(held);
+        else
+          return held;
+      },
+      value);
 }
 
 json with_range(json schema, const AttributeDef& record) {
   const bool integer = schema["type"] == "integer";
   const auto bound = [&](double value) { return integer ? json(static_cast<std::int64_t>(value)) : json(value); };
-  if (std::isfinite(record.least)) schema[record.exclusive_least ? "exclusiveMinimum" : "minimum"] = bound(record.least);
-  if (std::isfinite(record.most)) schema[record.exclusive_most ? "exclusiveMaximum" : "maximum"] = bound(record.most);
+  const auto set = [&](const char* inclusive, const char* exclusive, bool is_exclusive, double value) {
+    if (!std::isfinite(value)) return;
+    schema.erase(inclusive);
+    schema[is_exclusive ? exclusive : inclusive] = bound(value);
+  };
+  set("minimum", "exclusiveMinimum", record.exclusive_least, record.least);
+  set("maximum", "exclusiveMaximum", record.exclusive_most, record.most);
   return schema;
 }
+
+constexpr double most_float = std::numeric_limits<float>::max();
 
 json list_of(json items, std::size_t least, std::size_t most) {
   return {{"type", "array"}, {"items", std::move(items)}, {"minItems", least}, {"maxItems", most}};
@@ -50,19 +60,28 @@ json list_of(json items, std::size_t least, std::size_t most) {
 json value_schema(const AttributeDef& record) {
   const json integer = with_range({{"type", "integer"}}, record);
   switch (record.type) {
-    case AttributeType::flag: return {{"type", "boolean"}};
-    case AttributeType::integer: return integer;
-    case AttributeType::number: return with_range({{"type", "number"}}, record);
-    case AttributeType::word: return record.words.empty() ? json{{"type", "string"}} : json{{"enum", record.words}};
+    case AttributeType::flag:
+      return {{"type", "boolean"}};
+    case AttributeType::integer:
+      return integer;
+    case AttributeType::number:
+      return with_range({{"type", "number"}, {"minimum", -most_float}, {"maximum", most_float}}, record);
+    case AttributeType::word:
+      return record.words.empty() ? json{{"type", "string"}} : json{{"enum", record.words}};
     case AttributeType::sizes: {
       const auto count = static_cast<std::size_t>(record.count);
       return {{"anyOf", {integer, list_of(integer, count, count)}}};
     }
-    case AttributeType::integers: return list_of(integer, 1, limits::rank);
-    case AttributeType::padding: return {{"anyOf", {{{"enum", {"valid", "same"}}}, list_of(list_of(integer, 2, 2), 2, 2)}}};
-    case AttributeType::initializer: return reference("initializer");
-    case AttributeType::activation: return {{"enum", activation_names()}};
-    case AttributeType::axis: break;
+    case AttributeType::integers:
+      return list_of(integer, 1, limits::rank);
+    case AttributeType::padding:
+      return {{"anyOf", {{{"enum", {"valid", "same"}}}, list_of(list_of(integer, 2, 2), 2, 2)}}};
+    case AttributeType::initializer:
+      return reference("initializer");
+    case AttributeType::activation:
+      return {{"enum", activation_names()}};
+    case AttributeType::axis:
+      break;
   }
   return {{"type", "integer"}, {"minimum", -static_cast<std::int64_t>(limits::rank)}, {"maximum", -1}};
 }
@@ -111,13 +130,16 @@ json object_of(Keys keys, const OpDef* op = nullptr) {
   return std::move(object).schema();
 }
 
-constexpr std::string_view name_pattern = "(?!x-)[A-Za-z_][A-Za-z0-9_-]*";
+constexpr std::string_view letters = "[A-Za-z_][A-Za-z0-9_-]*";
+
+/// A name that is none of the reserved words: "total|loss".
+std::string name_pattern(std::string_view reserved) { return fmt::format("^(?!x-|({})$){}$", reserved, letters); }
 
 /// An object whose keys are names.
-json named(json entry) {
+json named(json entry, std::string_view reserved = "total") {
   return {{"type", "object"},
           {"properties", {{"$schema", true}, {"$comment", true}}},
-          {"patternProperties", {{"^x-", true}, {fmt::format("^{}$", name_pattern), std::move(entry)}}},
+          {"patternProperties", {{"^x-", true}, {name_pattern(reserved), std::move(entry)}}},
           {"additionalProperties", false}};
 }
 
@@ -125,8 +147,12 @@ json named(json entry) {
 json by_type(const std::vector<std::string>& types, const std::string& prefix) {
   json branches = json::array();
   for (const std::string& type : types)
-    branches.push_back({{"if", {{"properties", {{"type", {{"const", type}}}}}, {"required", {"type"}}}}, {"then", reference(prefix + "." + type)}});
-  return {{"type", "object"}, {"required", {"type"}}, {"properties", {{"type", {{"enum", types}}}}}, {"allOf", std::move(branches)}};
+    branches.push_back({{"if", {{"properties", {{"type", {{"const", type}}}}}, {"required", {"type"}}}},
+                        {"then", reference(prefix + "." + type)}});
+  return {{"type", "object"},
+          {"required", {"type"}},
+          {"properties", {{"type", {{"enum", types}}}}},
+          {"allOf", std::move(branches)}};
 }
 
 json described(const OpDef& op, ClosedObject object) {
@@ -138,17 +164,20 @@ json described(const OpDef& op, ClosedObject object) {
 
 std::size_t inputs_of(const OpDef& op) {
   std::size_t count = 0;
-  for (const OperandDef& operand : op.operands) count += operand.kind == OperandKind::value || operand.kind == OperandKind::variadic;
+  for (const OperandDef& operand : op.operands)
+    count += operand.kind == OperandKind::value || operand.kind == OperandKind::variadic;
   return count;
 }
 
 /// `from`: an object of roles where the op has several inputs, else a node or a list.
 json from_schema(const OpDef& op) {
   const bool variadic = !op.operands.empty() && op.operands.back().kind == OperandKind::variadic;
-  if (inputs_of(op) < 2) return {{"anyOf", {reference("node"), list_of(reference("node"), 1, variadic ? limits::operands : 1)}}};
+  if (inputs_of(op) < 2)
+    return {{"anyOf", {reference("node"), list_of(reference("node"), 1, variadic ? limits::operands : 1)}}};
   ClosedObject roles;
   for (const OperandDef& operand : op.operands)
-    if (operand.kind == OperandKind::value) roles.add({.name = operand.name, .doc = "a node", .optional = operand.optional}, reference("node"));
+    if (operand.kind == OperandKind::value)
+      roles.add({.name = operand.name, .doc = "a node", .optional = operand.optional}, reference("node"));
   return std::move(roles).schema();
 }
 
@@ -199,7 +228,7 @@ json target_schema() {
 }
 
 json data_set_schema() {
-  return named({{"anyOf", {{{"type", "string"}, {"minLength", 1}}, object_of(csv_keys()), object_of(random_keys())}}});
+  return named({{"anyOf", {reference("text"), object_of(csv_keys()), object_of(random_keys())}}});
 }
 
 void add_ops(json& definitions) {
@@ -207,19 +236,24 @@ void add_ops(json& definitions) {
     const std::string name(op->name);
     if (op->role == Role::layer) definitions["layer." + name] = layer_schema(*op);
     if (op->role == Role::loss) definitions["loss." + name] = term_schema(*op, term_keys());
-    if (op->role == Role::loss || op->role == Role::metric) definitions["metric." + name] = term_schema(*op, metric_keys());
+    if (op->role == Role::loss || op->role == Role::metric)
+      definitions["metric." + name] = term_schema(*op, metric_keys());
     if (op->role == Role::optimizer) definitions["optimizer." + name] = optimizer_schema(*op);
   }
 }
 
 json definitions() {
-  const auto pattern = [](const std::string& text) { return json{{"type", "string"}, {"pattern", text}, {"maxLength", limits::name_bytes}}; };
+  const auto pattern = [](const std::string& text) {
+    return json{{"type", "string"}, {"pattern", text}, {"maxLength", limits::name_bytes}};
+  };
   const json extent = {{"type", "integer"}, {"minimum", 1}, {"maximum", limits::extent}};
   json all;
   all["format"] = {{"const", "weir/1"}};
-  all["text"] = {{"type", "string"}, {"minLength", 1}};
-  all["name"] = pattern(fmt::format("^{}$", name_pattern));
-  all["node"] = {{"type", "string"}, {"pattern", fmt::format("^{}(:linear)?$", name_pattern)}};
+  all["text"] = {{"type", "string"}, {"pattern", "^[^\\u0000]+$"}};
+  all["stem"] = {
+      {"type", "string"}, {"pattern", "^(?!\\.)[^/\\\\\\u0000-\\u001F\\u007F]+$"}, {"maxLength", limits::name_bytes}};
+  all["name"] = pattern(name_pattern("total"));
+  all["node"] = {{"type", "string"}, {"pattern", fmt::format("^(?!x-){}(:linear)?$", letters)}};
   all["shape"] = list_of(extent, 0, limits::rank);
   all["columns"] = {{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}, {"uniqueItems", true}};
   all["inputs"] = named(object_of(input_keys()));
@@ -231,7 +265,7 @@ json definitions() {
   all["loss"] = object_of(loss_keys());
   all["target"] = target_schema();
   all["optimizer"] = by_type(op_names({Role::optimizer}), "optimizer");
-  all["metrics"] = named(by_type(op_names({Role::metric, Role::loss}), "metric"));
+  all["metrics"] = named(by_type(op_names({Role::metric, Role::loss}), "metric"), "total|loss|contribution");
   all["train"] = object_of(train_keys());
   all["data_set"] = data_set_schema();
   all["data"] = object_of(data_keys());
@@ -243,9 +277,11 @@ json definitions() {
 }  // namespace
 
 std::string emit_schema() {
-  json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
-                 {"title", "weir/1"},
-                 {"description", "A network, its losses, how it is trained and on what data. Comments // and /* */ are allowed in a file."}};
+  json schema = {
+      {"$schema", "https://json-schema.org/draft/2020-12/schema"},
+      {"title", "weir/1"},
+      {"description",
+       "A network, its losses, how it is trained and on what data. Comments // and /* */ are allowed in a file."}};
   schema.update(object_of(root_keys()));
   schema["$defs"] = definitions();
   return schema.dump(2) + "\n";

@@ -1,4 +1,5 @@
-// The sections of a specification, each read from its element into its part of the Spec. parse_spec.cpp calls them in order.
+// The sections of a specification, each read from its element into its part of the Spec. parse_spec.cpp calls them in
+// order.
 #pragma once
 
 #include <set>
@@ -36,7 +37,8 @@ TermSpec read_term(Sections& sections, const Member& member, bool metric);
 /// The layers' operands, after all names are known: `from` or its default, in the op's order.
 void connect_layers(Sections& sections, const Element& layers);
 /// What `from` says, for an op; null: the op was not understood. layer: for messages.
-std::vector<Located<std::string>> read_from(Sections& sections, const std::string& subject, const OpDef* op, const Element& from);
+std::vector<Located<std::string>> read_from(Sections& sections, const std::string& subject, const OpDef* op,
+                                            const Element& from);
 /// Reports each cycle once, by its names.
 void check_cycles(Sections& sections);
 

@@ -1,5 +1,5 @@
-// What the file says, each field with its place. Checked against the op records (types, ranges, known keys), names resolved to nodes that
-// exist; shapes are not known here.
+// What the file says, each field with its place. Checked against the op records (types, ranges, known keys), names
+// resolved to nodes that exist; shapes are not known here.
 #pragma once
 
 #include <cstdint>
@@ -32,15 +32,20 @@ struct InputSpec {
 struct LayerSpec {
   std::string name;
   const OpDef* op = nullptr;
-  std::vector<Located<std::string>> from;  ///< node names, in the op's operand order; filled in where the file leaves it out
-  Attributes attributes;                   ///< with the record's defaults
+  std::vector<Located<std::string>>
+      from;               ///< node names, in the op's operand order; filled in where the file leaves it out
+  Attributes attributes;  ///< with the record's defaults
+  bool trainable = true;      ///< false: its parameters get no gradient, decay, moment or statistic
+  bool training = true;       ///< false: it always computes as in evaluation
+  bool stop_gradient = false;  ///< whoever reads it sees a constant
+  std::string share;          ///< the layer whose parameters it uses; "" for its own
   std::map<std::string, Place, std::less<>> places;  ///< of the keys that the file has
   Place place;
 };
 
 struct TargetSpec {
   enum class Kind { none, input, constant, node } kind = Kind::none;
-  std::string name;       ///< input or node
+  std::string name;  ///< input or node
   double constant = 0;
   std::int64_t one_hot = 0;  ///< 0: not given
   Place place;
@@ -54,14 +59,16 @@ struct TermSpec {
   TargetSpec target;
   Located<double> weight{1.0, {}};
   std::optional<bool> from_logits;
+  std::vector<Located<std::string>> stop_at;      ///< nodes: the term's gradient ends there
+  std::vector<Located<std::string>> skip, only;   ///< layers (owners of parameters)
   Attributes attributes;  ///< of the op, with defaults (label_smoothing, axis, …), "reduction" among them for a loss
   Place place;
 };
 
 struct LossSpec {
-  std::vector<TermSpec> terms;                    ///< file order
-  std::vector<Located<std::string>> exclude;      ///< nodes or terms, from the file and then from flags
-  std::string unreached = "warn";                 ///< "warn" | "error" | "allow"
+  std::vector<TermSpec> terms;                ///< file order
+  std::vector<Located<std::string>> exclude;  ///< nodes or terms, from the file and then from flags
+  std::string unreached = "warn";             ///< "warn" | "error" | "allow"
   Place place;
 };
 
@@ -76,8 +83,14 @@ struct TrainSpec {
   Place place;
 };
 
-struct CsvSource { std::string file; std::vector<std::string> columns; };
-struct RandomSource { std::int64_t samples = 0; std::int64_t classes = 0; };
+struct CsvSource {
+  std::string file;
+  std::vector<std::string> columns;
+};
+struct RandomSource {
+  std::int64_t samples = 0;
+  std::int64_t classes = 0;
+};
 struct DataSource {
   std::variant<std::string, CsvSource, RandomSource> source;  ///< a path ("f.npz:array" allowed), CSV columns, random
   Place place;
@@ -93,13 +106,14 @@ struct DataSpec {
 struct Spec {
   std::string name;
   std::string numerics = "keras";
-  std::vector<InputSpec> inputs;   ///< file order
-  std::vector<LayerSpec> layers;   ///< file order
+  std::vector<InputSpec> inputs;              ///< file order
+  std::vector<LayerSpec> layers;              ///< file order
   std::vector<Located<std::string>> outputs;  ///< empty: every layer that nothing reads
   std::optional<LossSpec> loss;
   std::optional<TrainSpec> train;
   std::optional<DataSpec> data;
-  std::string canonical;           ///< the effective file (after --set and --exclude) as canonical JSON: sorted keys as in the file, no comments
+  std::string canonical;  ///< the effective file (after --set and --exclude) as canonical JSON: sorted keys as in the
+                          ///< file, no comments
 };
 
 /// Changes from the command line, applied to the document before it is checked.
@@ -109,9 +123,10 @@ struct SpecOverrides {
   bool training = true;  ///< the caller will train: with a `train` section, nothing left to train is an error
 };
 
-/// Reads and checks a file's text; every mistake goes into diagnostics. The result is meaningful only where diagnostics has no
-/// errors. stem: the default name. Throws Error(version_mismatch) for "weir/2" and later.
-Spec parse_spec(std::string_view text, std::string_view stem, Diagnostics& diagnostics, const SpecOverrides& overrides = {});
+/// Reads and checks a file's text; every mistake goes into diagnostics. The result is meaningful only where diagnostics
+/// has no errors. stem: the default name. Throws Error(version_mismatch) for "weir/2" and later.
+Spec parse_spec(std::string_view text, std::string_view stem, Diagnostics& diagnostics,
+                const SpecOverrides& overrides = {});
 
 /// FNV-1a 64 over the canonical text, 16 hexadecimal digits.
 std::string spec_hash(std::string_view canonical);

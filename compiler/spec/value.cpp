@@ -22,7 +22,8 @@ struct Subject {
   const std::string& subject;
   const AttributeDef& record;
 
-  std::nullopt_t refuse(std::string_view code, const Element& element, const std::string& what, std::string_view help = "") const {
+  std::nullopt_t refuse(std::string_view code, const Element& element, const std::string& what,
+                        std::string_view help = "") const {
     reading.error(code, element.place, fmt::format("{}: \"{}\" {}", subject, record.name, what)).help = help;
     return std::nullopt;
   }
@@ -38,7 +39,8 @@ bool in_range(const AttributeDef& record, double value) {
 
 std::optional<std::int64_t> read_integer(const Subject& at, const Element& element, double least, double most) {
   if (!element.is(Kind::integer)) {
-    const bool whole = element.is(Kind::number) && element.number == std::floor(element.number) && std::abs(element.number) < 1e15;
+    const bool whole =
+        element.is(Kind::number) && element.number == std::floor(element.number) && std::abs(element.number) < 1e15;
     return at.wrong_type(element, whole ? fmt::format("write {}", static_cast<std::int64_t>(element.number)) : "");
   }
   AttributeDef range = at.record;
@@ -64,9 +66,11 @@ std::optional<AttributeValue> read_number(const Subject& at, const Element& elem
   if (!element.is_number()) return at.wrong_type(element);
   const double value = element.number;
   if (!in_range(at.record, value))
-    return at.refuse("E0204", element, fmt::format("is {}, it must be a number{}", describe(element), range_text(at.record)));
+    return at.refuse("E0204", element,
+                     fmt::format("is {}, it must be a number{}", describe(element), range_text(at.record)));
   if (std::abs(value) > std::numeric_limits<float>::max())
-    return at.refuse("E0204", element, fmt::format("is {}, which is beyond the range of a 32-bit float", describe(element)));
+    return at.refuse("E0204", element,
+                     fmt::format("is {}, which is beyond the range of a 32-bit float", describe(element)));
   return value;
 }
 
@@ -89,7 +93,8 @@ std::optional<AttributeValue> read_integers(const Subject& at, const Element& el
   const bool fits = count > 0 ? element.items.size() == count : !element.items.empty();
   if (!element.is(Kind::list) || !fits) return at.wrong_type(element);
   if (element.items.size() > limits::rank)
-    return at.refuse("E0104", element, fmt::format("has {} entries, at most {} are possible", element.items.size(), limits::rank));
+    return at.refuse("E0104", element,
+                     fmt::format("has {} entries, at most {} are possible", element.items.size(), limits::rank));
   std::vector<std::int64_t> values;
   for (const Element& item : element.items)
     if (const auto value = read_integer(at, item, -most_extent, most_extent)) values.push_back(*value);
@@ -114,26 +119,30 @@ std::optional<AttributeValue> read_padding(const Subject& at, const Element& ele
 }
 
 std::optional<AttributeValue> read_activation(const Subject& at, const Element& element) {
-  if (!element.is(Kind::text)) return at.wrong_type(element, element.is(Kind::null) ? "leave the key out, or write \"linear\"" : "");
+  if (!element.is(Kind::text))
+    return at.wrong_type(element, element.is(Kind::null) ? "leave the key out, or write \"linear\"" : "");
   const std::vector<std::string> known = activation_names();
   if (std::find(known.begin(), known.end(), element.text) != known.end()) return element.text;
   const auto& later = LaterWords::activations();
   const std::string word = quote(element.text), list = fmt::format("supported: {}", fmt::join(known, ", "));
   if (std::find(later.begin(), later.end(), element.text) != later.end())
     return at.refuse("E0210", element, fmt::format("{} is not supported yet", word), list);
-  return at.refuse("E0205", element, fmt::format("names no activation: {}", word), at.reading.suggestion(element.text, known, list));
+  return at.refuse("E0205", element, fmt::format("names no activation: {}", word),
+                   at.reading.suggestion(element.text, known, list));
 }
 
 std::optional<AttributeValue> read_axis(const Subject& at, const Element& element) {
   if (element.is(Kind::integer) && element.integer >= 0)
-    return at.refuse("E0204", element, fmt::format("is {}, but axes are counted from the end, with -1 the last", element.integer),
+    return at.refuse("E0204", element,
+                     fmt::format("is {}, but axes are counted from the end, with -1 the last", element.integer),
                      "write a negative number: the batch axis is implied and has none");
   const auto value = read_integer(at, element, -static_cast<double>(limits::rank), -1);
   if (!value) return std::nullopt;
   return *value;
 }
 
-// ---- Initializers: the runtime knows their types and arguments and is asked piece by piece, so that each mistake has its own place.
+// ---- Initializers: the runtime knows their types and arguments and is asked piece by piece, so that each mistake has
+// its own place.
 
 bool accept(const Subject& at, const Element& element, const Initializer& initializer) {
   try {
@@ -160,14 +169,17 @@ const InitializerType* read_initializer_type(const Subject& at, const Element& e
   if (element.text == "orthogonal" || element.text == "identity")
     at.refuse("E0210", element, fmt::format("{} is not supported yet", quote(element.text)), list);
   else
-    at.refuse("E0205", element, fmt::format("names no initializer: {}", quote(element.text)), at.reading.suggestion(element.text, known, list));
+    at.refuse("E0205", element, fmt::format("names no initializer: {}", quote(element.text)),
+              at.reading.suggestion(element.text, known, list));
   return nullptr;
 }
 
 /// One argument of an initializer; false where it is wrong.
 bool read_argument(const Subject& at, const Member& member, const InitializerType& type, Initializer& initializer) {
   const Element& value = member.value;
-  const auto takes = [&](const auto& names) { return std::find(names.begin(), names.end(), member.key) != names.end(); };
+  const auto takes = [&](const auto& names) {
+    return std::find(names.begin(), names.end(), member.key) != names.end();
+  };
   const auto report = [&](std::string_view code, const Place& place, const std::string& what) -> Diagnostic& {
     return at.reading.error(code, place, fmt::format("{}: \"{}\": {}", at.subject, at.record.name, what));
   };
@@ -180,7 +192,8 @@ bool read_argument(const Subject& at, const Member& member, const InitializerTyp
   }
   const bool number = takes(type.numbers);
   if (number ? !value.is_number() : !value.is(Kind::text)) {
-    report("E0203", value.place, fmt::format("\"{}\" must be a {}, found {}", member.key, number ? "number" : "string", describe(value)));
+    report("E0203", value.place,
+           fmt::format("\"{}\" must be a {}, found {}", member.key, number ? "number" : "string", describe(value)));
     return false;
   }
   Initializer alone{initializer.type, {}, {}};
@@ -195,8 +208,10 @@ bool read_argument(const Subject& at, const Member& member, const InitializerTyp
 std::nullopt_t missing_type(const Subject& at, const Element& element) {
   for (const Member& member : element.members)
     if (!is_free_key(member.key) && nearest(member.key, {"type"}) == "type") {
-      at.reading.error("E0201", member.place, fmt::format("{}: \"{}\": unknown key {}", at.subject, at.record.name, quote(member.key))).help =
-          "did you mean \"type\"?";
+      at.reading
+          .error("E0201", member.place,
+                 fmt::format("{}: \"{}\": unknown key {}", at.subject, at.record.name, quote(member.key)))
+          .help = "did you mean \"type\"?";
       return std::nullopt;
     }
   return at.refuse("E0202", element, "needs a \"type\"", "such as {\"type\": \"random_normal\", \"stddev\": 0.01}");
@@ -224,22 +239,33 @@ std::string range_text(const AttributeDef& record) {
   if (std::isfinite(record.least) && record.least > least_integer)
     text += fmt::format(" {} {}", record.exclusive_least ? "above" : "of at least", shortest(record.least));
   if (std::isfinite(record.most) && record.most < most_integer)
-    text += fmt::format("{}{} {}", text.empty() ? " " : " and ", record.exclusive_most ? "below" : "at most", shortest(record.most));
+    text += fmt::format("{}{} {}", text.empty() ? " " : " and ", record.exclusive_most ? "below" : "at most",
+                        shortest(record.most));
   return text;
 }
 
 std::string expectation(const AttributeDef& record) {
   switch (record.type) {
-    case AttributeType::flag: return "true or false";
-    case AttributeType::integer: return "an integer" + range_text(record);
-    case AttributeType::number: return "a number" + range_text(record);
-    case AttributeType::word: break;
-    case AttributeType::sizes: return fmt::format("an integer, or a list of {} integers", record.count);
-    case AttributeType::integers: return "a list of integers";
-    case AttributeType::padding: return "\"valid\", \"same\" or [[top, bottom], [left, right]]";
-    case AttributeType::initializer: return "the name of an initializer, or an object with its type";
-    case AttributeType::activation: return "the name of an activation";
-    case AttributeType::axis: return "a negative integer";
+    case AttributeType::flag:
+      return "true or false";
+    case AttributeType::integer:
+      return "an integer" + range_text(record);
+    case AttributeType::number:
+      return "a number" + range_text(record);
+    case AttributeType::word:
+      break;
+    case AttributeType::sizes:
+      return fmt::format("an integer, or a list of {} integers", record.count);
+    case AttributeType::integers:
+      return "a list of integers";
+    case AttributeType::padding:
+      return "\"valid\", \"same\" or [[top, bottom], [left, right]]";
+    case AttributeType::initializer:
+      return "the name of an initializer, or an object with its type";
+    case AttributeType::activation:
+      return "the name of an activation";
+    case AttributeType::axis:
+      return "a negative integer";
   }
   if (record.words.empty()) return "a string";
   return fmt::format("{}\"{}\"", record.words.size() > 1 ? "one of " : "", fmt::join(record.words, "\", \""));
@@ -249,16 +275,26 @@ std::optional<AttributeValue> read_value(Reading& reading, const std::string& su
                                          const Element& element) {
   const Subject at{reading, subject, record};
   switch (record.type) {
-    case AttributeType::flag: return read_flag(at, element);
-    case AttributeType::integer: break;
-    case AttributeType::number: return read_number(at, element);
-    case AttributeType::word: return read_word(at, element);
-    case AttributeType::sizes: return read_integers(at, element, static_cast<std::size_t>(record.count));
-    case AttributeType::integers: return read_integers(at, element, 0);
-    case AttributeType::padding: return read_padding(at, element);
-    case AttributeType::initializer: return read_initializer(at, element);
-    case AttributeType::activation: return read_activation(at, element);
-    case AttributeType::axis: return read_axis(at, element);
+    case AttributeType::flag:
+      return read_flag(at, element);
+    case AttributeType::integer:
+      break;
+    case AttributeType::number:
+      return read_number(at, element);
+    case AttributeType::word:
+      return read_word(at, element);
+    case AttributeType::sizes:
+      return read_integers(at, element, static_cast<std::size_t>(record.count));
+    case AttributeType::integers:
+      return read_integers(at, element, 0);
+    case AttributeType::padding:
+      return read_padding(at, element);
+    case AttributeType::initializer:
+      return read_initializer(at, element);
+    case AttributeType::activation:
+      return read_activation(at, element);
+    case AttributeType::axis:
+      return read_axis(at, element);
   }
   const auto value = read_integer(at, element, least_integer, most_integer);
   if (!value) return std::nullopt;

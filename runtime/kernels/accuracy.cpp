@@ -1,4 +1,5 @@
-// value = (rows whose largest prediction is at the target's class) / D over the real rows; of equal largest entries the first counts.
+// value = (rows whose largest prediction is at the target's class) / D over the real rows; of equal largest entries the
+// first counts.
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/class_rows.hpp"
 
@@ -15,8 +16,11 @@ std::int64_t first_maximum(const float* values, std::int64_t count) {
 class Accuracy final : public Executable {
  public:
   Accuracy(const Recipe& recipe, std::span<void* const> buffers)
-      : targets_(recipe, buffers), reduction_(recipe.attributes), rows_(pointer<const double>(recipe, buffers, "rows")),
-        value_(pointer<double>(recipe, buffers, "value")), threads_(recipe.threads),
+      : targets_(recipe, buffers),
+        reduction_(recipe.attributes),
+        rows_(pointer<const double>(recipe, buffers, "rows")),
+        value_(pointer<double>(recipe, buffers, "value")),
+        threads_(recipe.threads),
         sum_(targets_.batch * targets_.rows, targets_.rows_in_block()) {}
 
   void run() override {
@@ -32,7 +36,8 @@ class Accuracy final : public Executable {
  private:
   bool is_hit(std::int64_t row) const {
     const std::int64_t start = row * targets_.classes;
-    const std::int64_t wanted = targets_.target ? first_maximum(targets_.target + start, targets_.classes) : targets_.class_of(row);
+    const std::int64_t wanted =
+        targets_.target ? first_maximum(targets_.target + start, targets_.classes) : targets_.class_of(row);
     return first_maximum(targets_.prediction + start, targets_.classes) == wanted;
   }
 

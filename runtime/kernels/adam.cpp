@@ -1,8 +1,9 @@
-// Adam as Keras computes it (D. Kingma, J. Ba, 2015, with the bias correction moved into the step size, so epsilon weighs more at first
-// than in the paper), t counting updates from 1:
+// Adam as Keras computes it (D. Kingma, J. Ba, 2015, with the bias correction moved into the step size, so epsilon
+// weighs more at first than in the paper), t counting updates from 1:
 //   m += (1 - beta_1)·(g - m);  v += (1 - beta_2)·(g² - v)
 //   w -= a·m / (√v + epsilon),  a = learning_rate·√(1 - beta_2^t) / (1 - beta_1^t)
-// The coefficients are taken in double and rounded once; elements are f32. (Keras takes powers of betas that were rounded to f32.)
+// The coefficients are taken in double and rounded once; elements are f32. (Keras takes powers of betas that were
+// rounded to f32.)
 #include <cmath>
 
 #include "runtime/kernel.hpp"
@@ -13,8 +14,8 @@ namespace {
 
 struct AdamLoop {
   float rest_1, rest_2, epsilon;  ///< 1 - beta
-  WEIR_INLINE void operator()(float* __restrict w, const float* __restrict g, float* __restrict m, float* __restrict v, float step,
-                              std::int64_t count) const {
+  WEIR_INLINE void operator()(float* __restrict w, const float* __restrict g, float* __restrict m, float* __restrict v,
+                              float step, std::int64_t count) const {
     for (std::int64_t i = 0; i < count; ++i) {
       m[i] += rest_1 * (g[i] - m[i]);
       v[i] += rest_2 * (g[i] * g[i] - v[i]);
@@ -26,17 +27,23 @@ struct AdamLoop {
 class Adam final : public Executable {
  public:
   Adam(const Recipe& recipe, std::span<void* const> buffers)
-      : parameter_(pointer<float>(recipe, buffers, "parameter")), m_(pointer<float>(recipe, buffers, "m")),
-        v_(pointer<float>(recipe, buffers, "v")), gradient_(pointer<const float>(recipe, buffers, "gradient")),
-        learning_rate_(pointer<const double>(recipe, buffers, "learning_rate")), step_(pointer<const double>(recipe, buffers, "step")),
-        beta_1_(recipe.attributes.number("beta_1")), beta_2_(recipe.attributes.number("beta_2")),
+      : parameter_(pointer<float>(recipe, buffers, "parameter")),
+        m_(pointer<float>(recipe, buffers, "m")),
+        v_(pointer<float>(recipe, buffers, "v")),
+        gradient_(pointer<const float>(recipe, buffers, "gradient")),
+        learning_rate_(pointer<const double>(recipe, buffers, "learning_rate")),
+        step_(pointer<const double>(recipe, buffers, "step")),
+        beta_1_(recipe.attributes.number("beta_1")),
+        beta_2_(recipe.attributes.number("beta_2")),
         loop_{static_cast<float>(1 - beta_1_), static_cast<float>(1 - beta_2_),
               static_cast<float>(recipe.attributes.number("epsilon"))},
-        count_(physical_count(recipe.operand("parameter").shape)), threads_(recipe.threads) {}
+        count_(physical_count(recipe.operand("parameter").shape)),
+        threads_(recipe.threads) {}
 
   void run() override {
     const double t = *step_;
-    const auto step = static_cast<float>(*learning_rate_ * std::sqrt(1 - std::pow(beta_2_, t)) / (1 - std::pow(beta_1_, t)));
+    const auto step =
+        static_cast<float>(*learning_rate_ * std::sqrt(1 - std::pow(beta_2_, t)) / (1 - std::pow(beta_1_, t)));
     Blocks(count_, update_block).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
       dispatch(loop_, parameter_ + begin, gradient_ + begin, m_ + begin, v_ + begin, step, end - begin);
     });

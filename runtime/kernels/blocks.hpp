@@ -1,5 +1,5 @@
-// Work cut into blocks of a fixed size, so that neither the number of threads nor an address changes a bit: threads share out whole
-// blocks, and a sum adds the sums of the blocks in their order.
+// Work cut into blocks of a fixed size, so that neither the number of threads nor an address changes a bit: threads
+// share out whole blocks, and a sum adds the sums of the blocks in their order.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,8 @@ class Blocks {
 
   std::int64_t count() const { return (count_ + size_ - 1) / size_; }
 
-  /// body(block, begin, end) once for each block, in any order. Fewer than `worthwhile` blocks are not worth waking a team.
+  /// body(block, begin, end) once for each block, in any order. Fewer than `worthwhile` blocks are not worth waking a
+  /// team.
   template <class Body>
   void for_each(int threads, Body&& body, std::int64_t worthwhile = 4) const {
     const std::int64_t blocks = count();
@@ -32,8 +33,8 @@ class Blocks {
   std::int64_t count_, size_;
 };
 
-/// The value of an item is the sum over blocks of body(begin, end), in double. Owns room for the largest count, so that adding up
-/// allocates nothing.
+/// The value of an item is the sum over blocks of body(begin, end), in double. Owns room for the largest count, so that
+/// adding up allocates nothing.
 class BlockSum {
  public:
   BlockSum(std::int64_t largest_count, std::int64_t size)
@@ -55,8 +56,8 @@ class BlockSum {
   std::vector<double> sums_;
 };
 
-/// Σ values in double with eight running sums side by side: independent, so that compilers turn them into vector code, and the same
-/// whatever the vector width.
+/// Σ values in double with eight running sums side by side: independent, so that compilers turn them into vector code,
+/// and the same whatever the vector width.
 template <class Number>
 WEIR_INLINE double lane_sum(const Number* values, std::int64_t count) {
   constexpr int lanes = 8;

@@ -1,8 +1,9 @@
 // What the kernels over rows of classes have in common: crossentropy, its gradient, accuracy.
 //
-// prediction f32 [batch, rows, classes]; target f32 of the same shape, or i32 [batch, rows] (classes), or absent with the setting
-// "constant" (a number, the same for every class) or "class" (one class for every row). A class outside 0 … classes - 1 is the caller's mistake (the session refuses such data): it
-// makes a loss NaN, so that no step is committed, and is never used as an index.
+// prediction f32 [batch, rows, classes]; target f32 of the same shape, or i32 [batch, rows] (classes), or absent with
+// the setting "constant" (a number, the same for every class) or "class" (one class for every row). A class outside 0 …
+// classes - 1 is the caller's mistake (the session refuses such data): it makes a loss NaN, so that no step is
+// committed, and is never used as an index.
 #pragma once
 
 #include <limits>
@@ -16,8 +17,10 @@ namespace weir::kernels {
 
 struct ClassRows {
   ClassRows(const Recipe& recipe, std::span<void* const> buffers)
-      : batch(recipe.operand("prediction").shape.dims[0]), rows(recipe.operand("prediction").shape.dims[1]),
-        classes(recipe.operand("prediction").shape.dims[2]), prediction(pointer<const float>(recipe, buffers, "prediction")) {
+      : batch(recipe.operand("prediction").shape.dims[0]),
+        rows(recipe.operand("prediction").shape.dims[1]),
+        classes(recipe.operand("prediction").shape.dims[2]),
+        prediction(pointer<const float>(recipe, buffers, "prediction")) {
     const RecipeOperand* operand = recipe.find("target");
     if (operand && operand->dtype == DType::i32) {
       target_class = pointer<const std::int32_t>(recipe, buffers, "target");
@@ -44,7 +47,8 @@ struct ClassRows {
   std::int64_t every_class = -1;
 };
 
-/// Operands prediction, target, rows and `more`; shapes; the settings divisor and by_rows; constant or class where there is no target.
+/// Operands prediction, target, rows and `more`; shapes; the settings divisor and by_rows; constant or class where
+/// there is no target.
 inline void check_class_rows(const Recipe& recipe, std::initializer_list<OperandRule> more) {
   const RecipeOperand* target = recipe.find("target");
   const bool classes = target && target->dtype == DType::i32;
@@ -60,8 +64,10 @@ inline void check_class_rows(const Recipe& recipe, std::initializer_list<Operand
   if (classes && target->shape.dims != Dims{dims[0], dims[1]}) reject(recipe, "the classes must be [batch, rows]");
   if (target && !classes && target->shape.dims != dims) reject(recipe, "the target must have the prediction's extents");
   if (target) return;
-  if (recipe.attributes.has("class")) integer_setting(recipe, "class", 0, dims[2] - 1);
-  else number_setting(recipe, "constant", -3e38, 3e38);
+  if (recipe.attributes.has("class"))
+    integer_setting(recipe, "class", 0, dims[2] - 1);
+  else
+    number_setting(recipe, "constant", -3e38, 3e38);
 }
 
 }  // namespace weir::kernels

@@ -1,5 +1,5 @@
-// value = Σ crossentropy(row) / D over the real rows; the forms are in crossentropy_rows.hpp. From logits: with m = max z,
-// ℓ = T·log Σ e^(z-m) + Σ t'·(m - z), which neither overflows nor cancels. Sums in double over fixed blocks of rows.
+// value = Σ crossentropy(row) / D over the real rows; the forms are in crossentropy_rows.hpp. From logits: with m = max
+// z, ℓ = T·log Σ e^(z-m) + Σ t'·(m - z), which neither overflows nor cancels. Sums in double over fixed blocks of rows.
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/crossentropy_rows.hpp"
 
@@ -18,7 +18,8 @@ struct RowDistances {
     Distances sums;
     for (std::int64_t begin = 0; begin < count; begin += chunk) {
       const std::int64_t size = std::min(chunk, count - begin);
-      for (std::int64_t i = 0; i < size; ++i) plain[i] = static_cast<double>(maximum) - static_cast<double>(z[begin + i]);
+      for (std::int64_t i = 0; i < size; ++i)
+        plain[i] = static_cast<double>(maximum) - static_cast<double>(z[begin + i]);
       sums.plain += lane_sum(plain, size);
       if (!has_target) continue;
       for (std::int64_t i = 0; i < size; ++i) weighted[i] = static_cast<double>(t[begin + i]) * plain[i];
@@ -32,9 +33,13 @@ struct RowDistances {
 class Crossentropy final : public Executable {
  public:
   Crossentropy(const Recipe& recipe, std::span<void* const> buffers)
-      : targets_(recipe, buffers), form_(crossentropy_form(recipe.attributes)), reduction_(recipe.attributes),
-        rows_(pointer<const double>(recipe, buffers, "rows")), value_(pointer<double>(recipe, buffers, "value")),
-        threads_(recipe.threads), sum_(targets_.batch * targets_.rows, targets_.rows_in_block()) {}
+      : targets_(recipe, buffers),
+        form_(crossentropy_form(recipe.attributes)),
+        reduction_(recipe.attributes),
+        rows_(pointer<const double>(recipe, buffers, "rows")),
+        value_(pointer<double>(recipe, buffers, "value")),
+        threads_(recipe.threads),
+        sum_(targets_.batch * targets_.rows, targets_.rows_in_block()) {}
 
   void run() override {
     const std::int64_t rows = Reduction::real_rows(*rows_, targets_.batch);
@@ -51,9 +56,12 @@ class Crossentropy final : public Executable {
     if (targets_.has_classes() && targets_.class_of(row) < 0) return std::numeric_limits<double>::quiet_NaN();
     const float* prediction = targets_.prediction + row * targets_.classes;
     switch (form_) {
-      case CrossentropyForm::logits: return of_logits(row, prediction);
-      case CrossentropyForm::probabilities: return of_probabilities(row, prediction);
-      case CrossentropyForm::clipped_probabilities: return of_clipped_probabilities(row, prediction);
+      case CrossentropyForm::logits:
+        return of_logits(row, prediction);
+      case CrossentropyForm::probabilities:
+        return of_probabilities(row, prediction);
+      case CrossentropyForm::clipped_probabilities:
+        return of_clipped_probabilities(row, prediction);
     }
     return 0;
   }
@@ -61,7 +69,8 @@ class Crossentropy final : public Executable {
   double of_logits(std::int64_t row, const float* z) const {
     const std::int64_t classes = targets_.classes;
     const float maximum = dispatch(RowMaximum{}, z, classes);
-    const double logarithm = std::log(dispatch(RowExponentials<false>{}, z, maximum, static_cast<float*>(nullptr), classes));
+    const double logarithm =
+        std::log(dispatch(RowExponentials<false>{}, z, maximum, static_cast<float*>(nullptr), classes));
     double value = 0;
     if (targets_.target) {
       const auto sums = dispatch(RowDistances<true>{}, z, targets_.target + row * classes, maximum, classes);
@@ -73,7 +82,8 @@ class Crossentropy final : public Executable {
     value = targets_.total() * logarithm;
     if (targets_.has_classes()) value += targets_.keep * (static_cast<double>(maximum) - z[targets_.class_of(row)]);
     if (targets_.spread != 0)
-      value += targets_.spread * dispatch(RowDistances<false>{}, z, static_cast<const float*>(nullptr), maximum, classes).plain;
+      value += targets_.spread *
+               dispatch(RowDistances<false>{}, z, static_cast<const float*>(nullptr), maximum, classes).plain;
     return value;
   }
 
@@ -81,7 +91,8 @@ class Crossentropy final : public Executable {
     double total = 0, value = 0;
     for (std::int64_t entry = 0; entry < targets_.classes; ++entry) total += p[entry];
     for (std::int64_t entry = 0; entry < targets_.classes; ++entry)
-      if (const double t = targets_.smoothed(row, entry); t != 0) value -= t * std::log(clip_probability(p[entry] / total));
+      if (const double t = targets_.smoothed(row, entry); t != 0)
+        value -= t * std::log(clip_probability(p[entry] / total));
     return value;
   }
 

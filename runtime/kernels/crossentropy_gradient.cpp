@@ -12,7 +12,8 @@ namespace {
 /// gradient (holding the exponentials) becomes gradient · scale - t · keep - spread.
 template <bool has_target>
 struct RowDifference {
-  WEIR_INLINE void operator()(float* gradient, const float* t, float scale, float keep, float spread, std::int64_t count) const {
+  WEIR_INLINE void operator()(float* gradient, const float* t, float scale, float keep, float spread,
+                              std::int64_t count) const {
     WEIR_INDEPENDENT
     for (std::int64_t i = 0; i < count; ++i)
       gradient[i] = gradient[i] * scale - (has_target ? t[i] * keep + spread : spread);
@@ -22,9 +23,13 @@ struct RowDifference {
 class CrossentropyGradient final : public Executable {
  public:
   CrossentropyGradient(const Recipe& recipe, std::span<void* const> buffers)
-      : targets_(recipe, buffers), form_(crossentropy_form(recipe.attributes)), reduction_(recipe.attributes),
-        rows_(pointer<const double>(recipe, buffers, "rows")), weight_(pointer<const double>(recipe, buffers, "weight")),
-        gradient_(pointer<float>(recipe, buffers, "gradient")), threads_(recipe.threads) {}
+      : targets_(recipe, buffers),
+        form_(crossentropy_form(recipe.attributes)),
+        reduction_(recipe.attributes),
+        rows_(pointer<const double>(recipe, buffers, "rows")),
+        weight_(pointer<const double>(recipe, buffers, "weight")),
+        gradient_(pointer<float>(recipe, buffers, "gradient")),
+        threads_(recipe.threads) {}
 
   void run() override {
     const std::int64_t rows = Reduction::real_rows(*rows_, targets_.batch);
@@ -45,9 +50,12 @@ class CrossentropyGradient final : public Executable {
       return;
     }
     switch (form_) {
-      case CrossentropyForm::logits: return by_logits(row, prediction, gradient, factor);
-      case CrossentropyForm::probabilities: return by_probabilities(row, prediction, gradient, factor);
-      case CrossentropyForm::clipped_probabilities: return by_clipped_probabilities(row, prediction, gradient, factor);
+      case CrossentropyForm::logits:
+        return by_logits(row, prediction, gradient, factor);
+      case CrossentropyForm::probabilities:
+        return by_probabilities(row, prediction, gradient, factor);
+      case CrossentropyForm::clipped_probabilities:
+        return by_clipped_probabilities(row, prediction, gradient, factor);
     }
   }
 
@@ -64,8 +72,8 @@ class CrossentropyGradient final : public Executable {
     const double total = targets_.total();
     const std::int64_t chosen = targets_.has_classes() ? targets_.class_of(row) : -1;
     const double exponential = chosen < 0 ? 0 : gradient[chosen];
-    dispatch(RowDifference<false>{}, gradient, static_cast<const float*>(nullptr), static_cast<float>(scale * total), keep, spread,
-             classes);
+    dispatch(RowDifference<false>{}, gradient, static_cast<const float*>(nullptr), static_cast<float>(scale * total),
+             keep, spread, classes);
     if (chosen >= 0)  // in double: near certainty the difference cancels
       gradient[chosen] = static_cast<float>(factor * (total * exponential / sum - targets_.keep - targets_.spread));
   }

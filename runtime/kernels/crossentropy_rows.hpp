@@ -1,7 +1,7 @@
 // The arithmetic of crossentropy over one row of classes, shared by its value and its gradient.
 //
-// Targets are smoothed: t' = keep·t + spread, keep = 1 - a, spread = a / classes; a constant target is all spread. So a row's targets
-// are a sparse or dense part times `keep`, plus `spread` everywhere, and T = Σ t'.
+// Targets are smoothed: t' = keep·t + spread, keep = 1 - a, spread = a / classes; a constant target is all spread. So a
+// row's targets are a sparse or dense part times `keep`, plus `spread` everywhere, and T = Σ t'.
 #pragma once
 
 #include <algorithm>
@@ -72,7 +72,8 @@ struct RowMaximum {
     std::fill_n(largest, width, z[0]);
     std::int64_t i = 0;
     for (; i + width <= count; i += width)
-      for (int lane = 0; lane < width; ++lane) largest[lane] = z[i + lane] > largest[lane] ? z[i + lane] : largest[lane];
+      for (int lane = 0; lane < width; ++lane)
+        largest[lane] = z[i + lane] > largest[lane] ? z[i + lane] : largest[lane];
     for (; i < count; ++i) largest[0] = z[i] > largest[0] ? z[i] : largest[0];
     for (int lane = 1; lane < width; ++lane) largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
     return largest[0];

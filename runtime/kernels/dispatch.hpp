@@ -1,13 +1,14 @@
 // One loop, compiled for several instruction sets, the widest one of this machine chosen at the first call.
 //
-// A loop is a type with an always-inline call operator: dispatch() puts it into a function of each instruction set, so the compiler
-// vectorises the same lines anew for each. Its bits are promised per instruction set: where there is a fused multiply-add the
-// compiler may use it. g++ and clang both take this; clang 14 has no target_clones for C++.
+// A loop is a type with an always-inline call operator: dispatch() puts it into a function of each instruction set, so
+// the compiler vectorises the same lines anew for each. Its bits are promised per instruction set: where there is a
+// fused multiply-add the compiler may use it. g++ and clang both take this; clang 14 has no target_clones for C++.
 #pragma once
 
 #include <utility>
 
-/// On every function that runs inside a dispatched loop: a function that is not inlined keeps the baseline's instructions.
+/// On every function that runs inside a dispatched loop: a function that is not inlined keeps the baseline's
+/// instructions.
 #define WEIR_INLINE inline __attribute__((always_inline))
 
 /// Before a loop whose iterations touch different elements, even where it reads and writes the same buffer.
@@ -29,7 +30,8 @@ inline Instructions instructions() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw"))
       return Instructions::avx512;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Instructions::avx2 : Instructions::baseline;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Instructions::avx2
+                                                                           : Instructions::baseline;
   }();
   return widest;
 }
@@ -41,7 +43,7 @@ __attribute__((target("avx2,fma"))) auto call_avx2(const Loop& loop, Arguments..
 
 template <class Loop, class... Arguments>
 __attribute__((target("avx2,fma,avx512f,avx512vl,avx512dq,avx512bw"))) auto call_avx512(const Loop& loop,
-                                                                                      Arguments... arguments) {
+                                                                                        Arguments... arguments) {
   return loop(arguments...);
 }
 
@@ -49,9 +51,12 @@ __attribute__((target("avx2,fma,avx512f,avx512vl,avx512dq,avx512bw"))) auto call
 template <class Loop, class... Arguments>
 auto dispatch(const Loop& loop, Arguments... arguments) {
   switch (instructions()) {
-    case Instructions::avx512: return call_avx512(loop, arguments...);
-    case Instructions::avx2: return call_avx2(loop, arguments...);
-    case Instructions::baseline: break;
+    case Instructions::avx512:
+      return call_avx512(loop, arguments...);
+    case Instructions::avx2:
+      return call_avx2(loop, arguments...);
+    case Instructions::baseline:
+      break;
   }
   return loop(arguments...);
 }

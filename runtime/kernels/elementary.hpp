@@ -1,8 +1,9 @@
 // exp and log of one float without branches, tables or calls, so that loops over them become vector code.
 //
-// exp: x = n·ln 2 + r with |r| ≤ ln 2 / 2 (W. Cody, W. Waite, "Software manual for the elementary functions", 1980: ln 2 in two
-// parts), then the Taylor polynomial of degree 7, whose remainder is below 2^-27. log: log(1 + e) = 2 artanh(s), s = e / (2 + e) ≤ 1/3, by
-// its series up to s^15, whose remainder is below 2^-29 of the result. Both are within 2 units in the last place.
+// exp: x = n·ln 2 + r with |r| ≤ ln 2 / 2 (W. Cody, W. Waite, "Software manual for the elementary functions", 1980: ln
+// 2 in two parts), then the Taylor polynomial of degree 7, whose remainder is below 2^-27. log: log(1 + e) = 2
+// artanh(s), s = e / (2 + e) ≤ 1/3, by its series up to s^15, whose remainder is below 2^-29 of the result. Both are
+// within 2 units in the last place.
 #pragma once
 
 #include <bit>

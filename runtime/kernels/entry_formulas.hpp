@@ -1,7 +1,8 @@
-// The formulas of losses that look at one entry of prediction and target at a time: ℓ(x, t) and ∂ℓ/∂x. THE place to add one: write the
-// struct, put it into EntryFormulas; loss_entries, loss_entries_gradient and their checks follow.
+// The formulas of losses that look at one entry of prediction and target at a time: ℓ(x, t) and ∂ℓ/∂x. THE place to add
+// one: write the struct, put it into EntryFormulas; loss_entries, loss_entries_gradient and their checks follow.
 //
-// Values are taken in double (their sum must be), slopes in f32 where that loses nothing. A formula without a target is given t = 0.
+// Values are taken in double (their sum must be), slopes in f32 where that loses nothing. A formula without a target is
+// given t = 0.
 #pragma once
 
 #include <algorithm>
@@ -72,8 +73,8 @@ struct BinaryCrossentropyOfLogits {
   BinaryTarget target;
 };
 
-/// ℓ = -t'·log p - (1 - t')·log(1 - p) with p = x clipped to [1e-7, 1 - 1e-7]; the slope is 0 where x was clipped. In double
-/// throughout: 1 - 1e-7 is no f32.
+/// ℓ = -t'·log p - (1 - t')·log(1 - p) with p = x clipped to [1e-7, 1 - 1e-7]; the slope is 0 where x was clipped. In
+/// double throughout: 1 - 1e-7 is no f32.
 struct BinaryCrossentropyOfProbabilities {
   static constexpr std::string_view name = "binary_crossentropy_of_probabilities";
   static constexpr bool has_target = true;
@@ -106,16 +107,18 @@ struct ThresholdMatch {
   static constexpr std::string_view name = "threshold_match";
   static constexpr bool has_target = true;
   static constexpr std::array<Setting, 1> settings{{{"threshold", -3e38, 3e38}}};
-  explicit ThresholdMatch(const Attributes& attributes) : threshold(static_cast<float>(attributes.number("threshold"))) {}
+  explicit ThresholdMatch(const Attributes& attributes)
+      : threshold(static_cast<float>(attributes.number("threshold"))) {}
   WEIR_INLINE double value(float x, float t) const { return (x > threshold ? 1.0f : 0.0f) == t ? 1 : 0; }
   WEIR_INLINE float slope(float, float) const { return 0; }
   float threshold;  // Keras compares in the prediction's type
 };
 
-using EntryFormulas = std::tuple<AbsoluteError, SquaredError, BinaryCrossentropyOfLogits, BinaryCrossentropyOfProbabilities,
-                                 PlainValue, ThresholdMatch>;
+using EntryFormulas = std::tuple<AbsoluteError, SquaredError, BinaryCrossentropyOfLogits,
+                                 BinaryCrossentropyOfProbabilities, PlainValue, ThresholdMatch>;
 
-/// visit.template operator()<Formula>() with the formula that the recipe's setting "loss" names. Throws Error(invalid_data) for none.
+/// visit.template operator()<Formula>() with the formula that the recipe's setting "loss" names. Throws
+/// Error(invalid_data) for none.
 template <std::size_t index = 0, class Visit>
 auto with_entry_formula(const Recipe& recipe, Visit&& visit) {
   using Formula = std::tuple_element_t<index, EntryFormulas>;

@@ -1,5 +1,5 @@
-// What loss_entries and loss_entries_gradient have in common: their operands, the checks, and a target that is a tensor of f32 or i32 or
-// one constant.
+// What loss_entries and loss_entries_gradient have in common: their operands, the checks, and a target that is a tensor
+// of f32 or i32 or one constant.
 #pragma once
 
 #include <span>
@@ -15,8 +15,8 @@ inline constexpr std::int64_t entry_chunk = 512;
 /// Entries of a block: what one thread takes at a time, and one partial sum.
 inline constexpr std::int64_t entry_block = 16 * entry_chunk;
 
-/// Roles prediction f32 [batch, entries], target (the same in f32 or i32, or absent with the setting "constant"), rows, and `more`;
-/// settings loss, divisor, by_rows and the formula's.
+/// Roles prediction f32 [batch, entries], target (the same in f32 or i32, or absent with the setting "constant"), rows,
+/// and `more`; settings loss, divisor, by_rows and the formula's.
 inline void check_entries(const Recipe& recipe, std::initializer_list<OperandRule> more) {
   const RecipeOperand* target = recipe.find("target");
   std::vector<OperandRule> rules(more);
@@ -53,7 +53,8 @@ class EntryTargets {
     }
   }
 
-  /// Of entries begin … begin + count - 1; room has entry_chunk floats and is used where the targets have to be written out.
+  /// Of entries begin … begin + count - 1; room has entry_chunk floats and is used where the targets have to be written
+  /// out.
   const float* read(std::int64_t begin, std::int64_t count, float* room) const {
     if (floats_) return static_cast<const float*>(floats_) + begin;
     if (!integers_) {

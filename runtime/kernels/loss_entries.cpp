@@ -1,5 +1,5 @@
-// value = Σ ℓ(prediction, target) / D over the real rows, for the losses of entry_formulas.hpp and the metrics that are a mean over
-// entries. The sum is taken in double over fixed blocks.
+// value = Σ ℓ(prediction, target) / D over the real rows, for the losses of entry_formulas.hpp and the metrics that are
+// a mean over entries. The sum is taken in double over fixed blocks.
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/blocks.hpp"
 #include "runtime/kernels/buffers.hpp"
@@ -23,14 +23,21 @@ template <class Formula>
 class LossEntries final : public Executable {
  public:
   LossEntries(const Recipe& recipe, std::span<void* const> buffers)
-      : loop_{Formula(recipe.attributes)}, reduction_(recipe.attributes), targets_(recipe, buffers),
-        prediction_(pointer<const float>(recipe, buffers, "prediction")), rows_(pointer<const double>(recipe, buffers, "rows")),
-        value_(pointer<double>(recipe, buffers, "value")), batch_(recipe.operand("prediction").shape.dims[0]),
-        entries_(recipe.operand("prediction").shape.dims[1]), threads_(recipe.threads), sum_(batch_ * entries_, entry_block) {}
+      : loop_{Formula(recipe.attributes)},
+        reduction_(recipe.attributes),
+        targets_(recipe, buffers),
+        prediction_(pointer<const float>(recipe, buffers, "prediction")),
+        rows_(pointer<const double>(recipe, buffers, "rows")),
+        value_(pointer<double>(recipe, buffers, "value")),
+        batch_(recipe.operand("prediction").shape.dims[0]),
+        entries_(recipe.operand("prediction").shape.dims[1]),
+        threads_(recipe.threads),
+        sum_(batch_ * entries_, entry_block) {}
 
   void run() override {
     const std::int64_t rows = Reduction::real_rows(*rows_, batch_);
-    const double sum = sum_(rows * entries_, threads_, [&](std::int64_t begin, std::int64_t end) { return block(begin, end); });
+    const double sum =
+        sum_(rows * entries_, threads_, [&](std::int64_t begin, std::int64_t end) { return block(begin, end); });
     *value_ = reduction_.value(sum, rows);
   }
 

@@ -20,10 +20,15 @@ template <class Formula>
 class LossEntriesGradient final : public Executable {
  public:
   LossEntriesGradient(const Recipe& recipe, std::span<void* const> buffers)
-      : loop_{Formula(recipe.attributes)}, reduction_(recipe.attributes), targets_(recipe, buffers),
-        prediction_(pointer<const float>(recipe, buffers, "prediction")), rows_(pointer<const double>(recipe, buffers, "rows")),
-        weight_(pointer<const double>(recipe, buffers, "weight")), gradient_(pointer<float>(recipe, buffers, "gradient")),
-        batch_(recipe.operand("prediction").shape.dims[0]), entries_(recipe.operand("prediction").shape.dims[1]),
+      : loop_{Formula(recipe.attributes)},
+        reduction_(recipe.attributes),
+        targets_(recipe, buffers),
+        prediction_(pointer<const float>(recipe, buffers, "prediction")),
+        rows_(pointer<const double>(recipe, buffers, "rows")),
+        weight_(pointer<const double>(recipe, buffers, "weight")),
+        gradient_(pointer<float>(recipe, buffers, "gradient")),
+        batch_(recipe.operand("prediction").shape.dims[0]),
+        entries_(recipe.operand("prediction").shape.dims[1]),
         threads_(recipe.threads) {}
 
   void run() override {

@@ -15,7 +15,8 @@ struct AverageLoop {
 class MovingAverage final : public Executable {
  public:
   MovingAverage(const Recipe& recipe, std::span<void* const> buffers)
-      : statistic_(pointer<float>(recipe, buffers, "statistic")), value_(pointer<const float>(recipe, buffers, "batch_value")),
+      : statistic_(pointer<float>(recipe, buffers, "statistic")),
+        value_(pointer<const float>(recipe, buffers, "batch_value")),
         loop_{static_cast<float>(recipe.attributes.number("momentum")),
               static_cast<float>(1 - recipe.attributes.number("momentum"))},
         count_(physical_count(recipe.operand("statistic").shape)) {}

@@ -11,8 +11,10 @@ namespace {
 class OneHot final : public Executable {
  public:
   OneHot(const Recipe& recipe, std::span<void* const> buffers)
-      : classes_(pointer<const std::int32_t>(recipe, buffers, "classes")), dst_(pointer<float>(recipe, buffers, "dst")),
-        rows_(element_count(recipe.operand("classes").shape.dims)), count_(recipe.operand("dst").shape.dims.back()) {}
+      : classes_(pointer<const std::int32_t>(recipe, buffers, "classes")),
+        dst_(pointer<float>(recipe, buffers, "dst")),
+        rows_(element_count(recipe.operand("classes").shape.dims)),
+        count_(recipe.operand("dst").shape.dims.back()) {}
 
   void run() override {
     std::fill_n(dst_, rows_ * count_, 0.0f);

@@ -1,10 +1,10 @@
-// How a loss's sum over the real rows becomes its value, and how its weight becomes the factor of its gradient: settings and scalars
-// that the loss kernels share.
+// How a loss's sum over the real rows becomes its value, and how its weight becomes the factor of its gradient:
+// settings and scalars that the loss kernels share.
 //
 //   value = sum / D,  gradient = slope · weight / D,  D = divisor · rows where "by_rows" is set, else divisor
 //
-// rows: how many rows of the batch are real. The rows behind them are padding: never read into a sum, gradient 0. No real row gives
-// value 0 and gradient 0. A weight of 0 writes zeros and multiplies nothing.
+// rows: how many rows of the batch are real. The rows behind them are padding: never read into a sum, gradient 0. No
+// real row gives value 0 and gradient 0. A weight of 0 writes zeros and multiplies nothing.
 #pragma once
 
 #include <algorithm>

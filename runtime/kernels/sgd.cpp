@@ -15,8 +15,8 @@ struct PlainLoop {
 
 template <bool nesterov>
 struct MomentumLoop {
-  WEIR_INLINE void operator()(float* __restrict w, const float* __restrict g, float* __restrict v, float momentum, float rate,
-                              std::int64_t count) const {
+  WEIR_INLINE void operator()(float* __restrict w, const float* __restrict g, float* __restrict v, float momentum,
+                              float rate, std::int64_t count) const {
     for (std::int64_t i = 0; i < count; ++i) {
       const float pull = rate * g[i];
       v[i] = momentum * v[i] - pull;
@@ -28,11 +28,14 @@ struct MomentumLoop {
 class Sgd final : public Executable {
  public:
   Sgd(const Recipe& recipe, std::span<void* const> buffers)
-      : parameter_(pointer<float>(recipe, buffers, "parameter")), velocity_(pointer<float>(recipe, buffers, "velocity")),
+      : parameter_(pointer<float>(recipe, buffers, "parameter")),
+        velocity_(pointer<float>(recipe, buffers, "velocity")),
         gradient_(pointer<const float>(recipe, buffers, "gradient")),
         learning_rate_(pointer<const double>(recipe, buffers, "learning_rate")),
-        momentum_(static_cast<float>(recipe.attributes.number("momentum"))), nesterov_(recipe.attributes.flag("nesterov")),
-        count_(physical_count(recipe.operand("parameter").shape)), threads_(recipe.threads) {}
+        momentum_(static_cast<float>(recipe.attributes.number("momentum"))),
+        nesterov_(recipe.attributes.flag("nesterov")),
+        count_(physical_count(recipe.operand("parameter").shape)),
+        threads_(recipe.threads) {}
 
   void run() override {
     const auto rate = static_cast<float>(*learning_rate_);

@@ -1,5 +1,5 @@
-// What the update kernels have in common: operands that are flat buffers of one shape and layout, padding included. An update keeps
-// padding zero because every formula here leaves a parameter alone where gradient and state are zero.
+// What the update kernels have in common: operands that are flat buffers of one shape and layout, padding included. An
+// update keeps padding zero because every formula here leaves a parameter alone where gradient and state are zero.
 #pragma once
 
 #include <cstdint>

@@ -49,8 +49,10 @@ inline std::string unescaped(const std::string& text) {
       continue;
     }
     const char what = text[++i];
-    if (what == 'x') out += static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16)), i += 2;
-    else out += what == 'n' ? '\n' : what == 't' ? '\t' : what;
+    if (what == 'x')
+      out += static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16)), i += 2;
+    else
+      out += what == 'n' ? '\n' : what == 't' ? '\t' : what;
   }
   return out;
 }
@@ -63,7 +65,8 @@ inline void place(Case& wrong) {
   int line = 1, column = 1;
   for (std::size_t i = 0; i < wrong.text.size(); ++i) {
     if (wrong.text.compare(i, mark.size(), mark) == 0) {
-      if (found == wrong.expected.size()) throw std::runtime_error(wrong.title + ": more marks than expected diagnostics");
+      if (found == wrong.expected.size())
+        throw std::runtime_error(wrong.title + ": more marks than expected diagnostics");
       wrong.expected[found].line = line;
       wrong.expected[found++].column = column;
       i += mark.size() - 1;
@@ -71,9 +74,11 @@ inline void place(Case& wrong) {
     }
     const char c = wrong.text[i];
     clean += c;
-    if (c == '\n') ++line, column = 1;
+    if (c == '\n')
+      ++line, column = 1;
     else if (i + 1 == wrong.text.size() || (static_cast<unsigned char>(wrong.text[i + 1]) & 0xC0) != 0x80 ||
-             wrong.text.compare(i + 1, mark.size(), mark) == 0) ++column;
+             wrong.text.compare(i + 1, mark.size(), mark) == 0)
+      ++column;
   }
   if (found != wrong.expected.size()) throw std::runtime_error(wrong.title + ": fewer marks than expected diagnostics");
   wrong.text = std::move(clean);
@@ -99,12 +104,23 @@ inline std::vector<Case> read_file(const std::filesystem::path& path, const std:
     const std::string rest = line.size() > 2 ? line.substr(2) : "";
     Case& now = cases.at(cases.size() - 1);
     switch (line[0]) {
-      case '-': part = unescaped(rest); break;
-      case '+': now.text = replaced(now.text, part, unescaped(rest)); break;
-      case '|': whole += unescaped(rest) + "\n"; break;
-      case '=': now.expected.push_back({rest.substr(0, 5), rest.substr(6)}); break;
-      case '~': now.printed.push_back(rest); break;
-      default: throw std::runtime_error(path.string() + ": " + line);
+      case '-':
+        part = unescaped(rest);
+        break;
+      case '+':
+        now.text = replaced(now.text, part, unescaped(rest));
+        break;
+      case '|':
+        whole += unescaped(rest) + "\n";
+        break;
+      case '=':
+        now.expected.push_back({rest.substr(0, 5), rest.substr(6)});
+        break;
+      case '~':
+        now.printed.push_back(rest);
+        break;
+      default:
+        throw std::runtime_error(path.string() + ": " + line);
     }
   }
   finish();
