@@ -149,6 +149,13 @@ constexpr DiagnosticCode codes[] = {
      "the loss axis, the logits behind it are used, and \"from_logits\" is left out. Anywhere else say true for logits "
      "or false for "
      "probabilities; it is never guessed. Computing with the wrong one trains, but badly."},
+    {"E0421", "skip and only at once",
+     "\"skip\" lists layers whose parameters a term leaves alone, \"only\" the ones that it trains and no others. One "
+     "of "
+     "them says it all; both together would contradict each other sooner or later."},
+    {"E0422", "unclear whose parameters are shared",
+     "\"share\" names the layer that owns the parameters. It has the same type, owns them itself, and everything about "
+     "the parameters (trainable, initializers) is written there, once."},
     {"E0601", "data for an unknown input", "Each entry of a data set is named like the input that it feeds."},
     {"E0602", "random numbers of the wrong kind",
      "{\"random\": N} draws numbers from 0 to 1 for an f32 input. An i32 input needs \"classes\": C beside it, for "

@@ -39,7 +39,8 @@ class OpCase {
   }
 
   bool differentiable() const {
-    return !op_.no_gradient && op_.role != Role::metric && example_.training && !training_.terms.empty();
+    const bool runs_so = example_.training || op_.frozen_is_evaluation || op_.identity_in_evaluation;
+    return !op_.no_gradient && op_.role != Role::metric && runs_so && !training_.terms.empty();
   }
   const TrainingGraph& training() const { return training_; }
   std::int64_t batch() const { return example_.batch; }

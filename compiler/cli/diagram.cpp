@@ -123,6 +123,13 @@ std::string dot_style(Kind kind) {
 
 // ---- SVG: rows from top to bottom, boxes of one size.
 
+constexpr const char* svg_head =
+    R"svg(<svg xmlns="http://www.w3.org/2000/svg" {} font-family="sans-serif" font-size="13">
+<title>{}</title>
+<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">
+<path d="M0 0L8 4L0 8z" fill="#777777"/></marker></defs>
+)svg";
+
 constexpr int box_width = 190, box_height = 62, column_gap = 30, row_gap = 44, margin = 20;
 
 struct Placement {
@@ -226,14 +233,8 @@ std::string to_svg(const Diagram& diagram) {
   const Placement placement = place(diagram);
   const int width = 2 * margin + placement.columns * (box_width + column_gap) - column_gap;
   const int height = 2 * margin + placement.rows * (box_height + row_gap) - row_gap;
-  std::string text = fmt::format(
-      R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" )"
-      R"(font-family="sans-serif" font-size="13">)"
-      "\n<title>{2}</title>\n"
-      R"(<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" )"
-      R"(markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#777777"/></marker></defs>)"
-      "\n",
-      width, height, escaped(diagram.title, true));
+  const std::string size = fmt::format(R"(width="{0}" height="{1}" viewBox="0 0 {0} {1}")", width, height);
+  std::string text = fmt::format(svg_head, size, escaped(diagram.title, true));
   for (const auto& edge : diagram.edges) text += svg_edge(edge, placement);
   for (std::size_t i = 0; i < diagram.nodes.size(); ++i)
     text += svg_node(diagram.nodes[i], left_of(placement, i), top_of(placement, i));

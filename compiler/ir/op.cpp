@@ -156,7 +156,8 @@ std::vector<ValueId> GradientContext::emit(const OpDef& op, std::vector<ValueId>
   op.infer(context);
   for (std::size_t i = 0; i < context.results.size(); ++i) {
     Value value{.name = node.name + "." + std::string(op.results.at(i)), .type = context.results[i]};
-    value.axes = value.type.batched ? activation_axes(value.type.dims.size()) : "";
+    value.axes = value.type.batched ? activation_axes(value.type.dims.size())
+                                    : std::string("opqrst").substr(0, value.type.dims.size());
     node.results.push_back(graph_.add_value(std::move(value)));
   }
   const std::vector<ValueId> made = node.results;

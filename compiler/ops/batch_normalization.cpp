@@ -109,7 +109,7 @@ void gradient_lower(LowerContext& c) {
   write_image(kernel, "diff_src", "d_input", input);
   if (c.attributes().flag("scale")) kernel.write_as("diff_scale", "d_gamma", channels, "o");
   if (c.attributes().flag("center")) kernel.write_as("diff_shift", "d_beta", channels, "o");
-  kernel.set("epsilon", c.attributes().number("epsilon")).emit();
+  kernel.set("epsilon", c.attributes().number("epsilon")).set("given_statistics", !c.training()).emit();
 }
 
 /// One channel: sums over its rows, then the gradient of each row.
@@ -126,8 +126,10 @@ void gradient_of_channel(ReferenceContext& c, std::int64_t channel, std::int64_t
   if (c.attributes().flag("center")) c.result("d_beta")[channel] = d_beta;
   const double gamma = c.has("gamma") ? c.operand("gamma")[channel] : 1;
   const auto rows = static_cast<double>(x.count() / channels);
-  for (std::int64_t i = channel; i < x.count(); i += channels)
-    c.result("d_input")[i] = gamma * scale * (d[i] - (d_beta + (x[i] - mean) * scale * d_gamma) / rows);
+  for (std::int64_t i = channel; i < x.count(); i += channels) {
+    const double through_statistics = c.training() ? (d_beta + (x[i] - mean) * scale * d_gamma) / rows : 0;
+    c.result("d_input")[i] = gamma * scale * (d[i] - through_statistics);
+  }
 }
 void gradient_reference(ReferenceContext& c) {
   const std::int64_t channels = c.operand("input").dims.back();
@@ -135,10 +137,10 @@ void gradient_reference(ReferenceContext& c) {
 }
 const OpDef batch_normalization_gradient{
     .name = "batch_normalization.gradient",
-    .summary = "gradient of batch_normalization by its input, gamma and beta, in training",
+    .summary = "gradient of batch_normalization by its input, gamma and beta",
     .equation =
-        "d_input = gamma / sqrt(batch_variance + epsilon) · (d - mean(d) - x̂ · mean(d · x̂)), "
-        "d_gamma = sum(d · x̂), d_beta = sum(d), with d = d_output and the normalized input x̂",
+        "d_input = gamma / sqrt(variance + epsilon) · (d - mean(d) - x̂ · mean(d · x̂)), in evaluation without the two "
+        "means; d_gamma = sum(d · x̂), d_beta = sum(d), with d = d_output and the normalized input x̂",
     .role = Role::internal,
     .operands = {{"input"}, {"d_output"}, {"batch_mean"}, {"batch_variance"}, {"gamma", OperandKind::value, true}},
     .results = {"d_input", "d_gamma", "d_beta"},
@@ -149,9 +151,10 @@ const OpDef batch_normalization_gradient{
 };
 
 void gradient(GradientContext& c) {
-  WEIR_CHECK(c.training(), "the gradient of a batch_normalization in evaluation is not built yet");
-  const auto results = c.emit(batch_normalization_gradient, {c.operand("input"), c.gradient(), c.result("batch_mean"),
-                                                             c.result("batch_variance"), c.operand("gamma")});
+  const ValueId mean = c.training() ? c.result("batch_mean") : c.operand("moving_mean");
+  const ValueId variance = c.training() ? c.result("batch_variance") : c.operand("moving_variance");
+  const auto results =
+      c.emit(batch_normalization_gradient, {c.operand("input"), c.gradient(), mean, variance, c.operand("gamma")});
   if (c.wants("input")) c.set("input", results[0]);
   if (c.attributes().flag("scale") && c.wants("gamma")) c.set("gamma", results[1]);
   if (c.attributes().flag("center") && c.wants("beta")) c.set("beta", results[2]);

@@ -27,6 +27,7 @@ class Builder {
     }
     for (const LayerSpec& layer : spec_.layers) visit(layer);
     set_outputs();
+    WEIR_CHECK(failed_.empty() || diagnostics_.has_errors(), "a layer was left out without a word");
     return std::move(graph_);
   }
 
@@ -34,13 +35,15 @@ class Builder {
   /// Operands first, else in file order: the graph decides, the file breaks ties.
   void visit(const LayerSpec& layer) {
     if (!visited_.insert(layer.name).second) return;
-    for (const LayerSpec& other : spec_.layers) {
-      const bool owner = other.name == layer.share;
-      const bool read = std::any_of(layer.from.begin(), layer.from.end(),
-                                    [&](const auto& from) { return other.name == layer_of(from.value); });
-      if (owner || read) visit(other);
-    }
+    for (const auto& from : layer.from)
+      if (const LayerSpec* other = find(layer_of(from.value))) visit(*other);
     add_layer(layer);
+  }
+
+  const LayerSpec* find(const std::string& name) const {
+    for (const LayerSpec& layer : spec_.layers)
+      if (layer.name == name) return &layer;
+    return nullptr;
   }
 
   void add_layer(const LayerSpec& layer) {
@@ -90,11 +93,7 @@ class Builder {
       failed_.insert(layer.name);
       return;
     }
-    if (!layer.share.empty()) {
-      if (!use_parameters_of(layer, context, node)) return;
-    } else {
-      add_parameters(layer, context, node);
-    }
+    if (!add_parameters(layer, context, node)) return;
     const bool activated = layer.attributes.has("activation") && layer.attributes.word("activation") != "linear";
     for (std::size_t i = 0; i < context.results.size(); ++i) {
       Value value{.name = layer.name, .type = context.results[i]};
@@ -113,40 +112,38 @@ class Builder {
     if (activated) add_activation(layer, linear);
   }
 
-  void add_parameters(const LayerSpec& layer, const InferContext& context, Node& node) {
+  /// The parameters in their places; with `share` the owner's, made by whichever of the layers comes first. False where
+  /// they do not fit, which is reported.
+  bool add_parameters(const LayerSpec& layer, const InferContext& context, Node& node) {
+    const LayerSpec& owner = layer.share.empty() ? layer : *find(layer.share);
     for (const ParameterDeclaration& declared : context.parameters) {
-      Value value{.name = layer.name + "." + declared.name,
-                  .kind = declared.statistic ? ValueKind::statistic : ValueKind::parameter};
-      value.type = unbatched(declared.dims);
-      value.axes = declared.axes;
-      value.layer = layer.name;
-      value.initializer = declared.initializer;
-      value.trainable = !declared.statistic && layer.trainable;
-      value.momentum = declared.momentum;
-      const auto index = static_cast<std::size_t>(operand_index(*layer.op, declared.name));
-      if (node.operands.size() <= index) node.operands.resize(index + 1, none);
-      node.operands[index] = graph_.add_value(std::move(value));
-    }
-  }
-
-  /// The owner's parameters in the places of the layer's own. False where they do not fit, which is reported.
-  bool use_parameters_of(const LayerSpec& layer, const InferContext& context, Node& node) {
-    for (const ParameterDeclaration& declared : context.parameters) {
-      const ValueId shared = graph_.find(layer.share + "." + declared.name);
-      if (shared == none || graph_.at(shared).type.dims != declared.dims) {
+      ValueId parameter = graph_.find(owner.name + "." + declared.name);
+      if (parameter == none) parameter = add_parameter(owner, declared);
+      if (graph_.at(parameter).type.dims != declared.dims) {
         failed_.insert(layer.name);
-        if (failed_.contains(layer.share)) return false;
-        const std::string owned = shared == none ? "no " + declared.name : to_string(graph_.at(shared).type.dims);
         diagnostics_.error("E0313", layer.place,
-                           "layer \"" + layer.name + "\" needs " + declared.name + " " + to_string(declared.dims) +
-                               ", but \"" + layer.share + "\", whose parameters it shares, has " + owned);
+                           "layer \"" + layer.name + "\" needs a " + declared.name + " " + to_string(declared.dims) +
+                               ", but " + graph_.at(parameter).name + ", which is shared, is " +
+                               to_string(graph_.at(parameter).type.dims));
         return false;
       }
       const auto index = static_cast<std::size_t>(operand_index(*layer.op, declared.name));
       if (node.operands.size() <= index) node.operands.resize(index + 1, none);
-      node.operands[index] = shared;
+      node.operands[index] = parameter;
     }
     return true;
+  }
+
+  ValueId add_parameter(const LayerSpec& owner, const ParameterDeclaration& declared) {
+    Value value{.name = owner.name + "." + declared.name,
+                .kind = declared.statistic ? ValueKind::statistic : ValueKind::parameter};
+    value.type = unbatched(declared.dims);
+    value.axes = declared.axes;
+    value.layer = owner.name;
+    value.initializer = owner.attributes.initializer(declared.name + "_initializer");
+    value.trainable = !declared.statistic && owner.trainable;
+    value.momentum = declared.momentum;
+    return graph_.add_value(std::move(value));
   }
 
   void follow_statistics(const InferContext& context, const Node& node) {

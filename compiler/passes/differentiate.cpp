@@ -135,7 +135,22 @@ class Differentiator {
     return combined_[key] = sum;
   }
 
+  /// From the first to the last; the op takes a limited number at a time.
   ValueId add(ValueId of, const std::string& name, const std::vector<ValueId>& terms) {
+    constexpr std::size_t most = 26;
+    std::vector<ValueId> head(terms.begin(), terms.begin() + static_cast<std::ptrdiff_t>(std::min(most, terms.size())));
+    ValueId sum = add_node(of, terms.size() > most ? name + ".sum" : name, head);
+    for (std::size_t next = head.size(); next < terms.size(); next += most - 1) {
+      const std::size_t end = std::min(next + most - 1, terms.size());
+      head = {sum};
+      head.insert(head.end(), terms.begin() + static_cast<std::ptrdiff_t>(next),
+                  terms.begin() + static_cast<std::ptrdiff_t>(end));
+      sum = add_node(of, end < terms.size() ? name + ".sum" : name, head);
+    }
+    return sum;
+  }
+
+  ValueId add_node(ValueId of, const std::string& name, const std::vector<ValueId>& terms) {
     Node node{.op = &structural_op("add_gradients"), .name = graph_.at(of).name, .operands = terms};
     node.section = Section::backward;
     node.forward = graph_.at(of).producer;

@@ -55,9 +55,9 @@ std::vector<KeyDef> make_term_keys() {
       later("mask", "an input that leaves entries out"),
       later("class_weight", "a number for each class"),
       later("ignore_class", "a class that does not count"),
-      later("stop_at", "nodes where the gradient of this term ends"),
-      later("skip", "layers whose parameters get nothing from this term"),
-      later("only", "the only layers that this term trains"),
+      optional("stop_at", "nodes", "nodes where the gradient of this term ends"),
+      optional("skip", "nodes", "layers whose parameters get nothing from this term"),
+      optional("only", "nodes", "the only layers whose parameters this term trains"),
   };
 }
 
@@ -121,10 +121,11 @@ Keys layer_keys() {
       required("name", "name", "unique over inputs, layers and loss terms"),
       required("type", "layer_type", "the op"),
       optional("from", "from", "the node or nodes it reads; default: the entry before"),
-      later("trainable", "false: the parameters are frozen"),
-      later("training", "false: always computes as in evaluation"),
-      later("share", "uses another layer's parameters"),
-      later("stop_gradient", "consumers see a constant"),
+      plain({.name = "trainable", .type = flag, .doc = "false: its parameters are frozen", .standard = true}),
+      plain({.name = "training", .type = flag, .doc = "false: it always computes as in evaluation", .standard = true}),
+      optional("share", "node", "the layer whose parameters it uses; it owns none"),
+      plain(
+          {.name = "stop_gradient", .type = flag, .doc = "true: whoever reads it sees a constant", .standard = false}),
       later("gradient_scale", "factor of the gradient that passes here"),
       later("use_causal_mask", "attention looks back only"),
       refused("data_format", layouts),

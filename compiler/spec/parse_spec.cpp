@@ -81,6 +81,7 @@ void read_sections(Sections& sections, const Element& root, std::string_view ste
   with("inputs", [&](const Element& inputs) { read_inputs(sections, inputs); });
   with("layers", [&](const Element& layers) { read_layers(sections, layers); });
   with("layers", [&](const Element& layers) { connect_layers(sections, layers); });
+  check_shares(sections);
   with("outputs", [&](const Element& outputs) { read_outputs(sections, outputs); });
   with("loss", [&](const Element& loss) { read_loss(sections, loss, training && reader.has("train")); });
   with("train", [&](const Element& train) { read_train(sections, train); });

@@ -65,6 +65,11 @@ LayerSpec read_layer(Sections& sections, const Element& element, std::size_t ind
   if (type) layer.op = read_op(reading, subject, *type, "layer type", {Role::layer}, LaterWords::layers());
   const ObjectReader reader(reading, element, subject, layer_keys(), layer.op);
   layer.attributes = reader.attributes();
+  layer.trainable = reader.get<bool>("trainable");
+  layer.training = reader.get<bool>("training");
+  layer.stop_gradient = reader.get<bool>("stop_gradient");
+  if (const Element* share = reader.find("share"))
+    if (reading.expect(*share, Kind::text, subject, "share", "the name of a layer")) layer.share = share->text;
   for (const Member& member : element.members)
     if (!is_free_key(member.key)) layer.places.emplace(member.key, member.value.place);
   for (const char* key : {"activation", "from"})  // with a slip they are meant all the same

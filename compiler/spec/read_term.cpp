@@ -240,6 +240,7 @@ TermSpec read_term(Sections& sections, const Member& member, bool metric) {
   if (!metric) {
     read_weight(reader, term);
     term.attributes.set("reduction", reader.get<std::string>("reduction"));
+    read_routing(sections, subject, reader, term);
   }
   if (const Element* from_logits = reader.find("from_logits"))
     if (const auto value = read_value(reading, subject, find_key(term_keys(), "from_logits")->value, *from_logits))

@@ -34,6 +34,11 @@ void read_data(Sections& sections, const Element& data);
 /// A loss term or (metric) an entry of `metrics`.
 TermSpec read_term(Sections& sections, const Member& member, bool metric);
 
+/// stop_at, skip and only of a term.
+void read_routing(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term);
+/// That `share` names an owner of the same type, and that who shares says nothing about parameters.
+void check_shares(Sections& sections);
+
 /// The layers' operands, after all names are known: `from` or its default, in the op's order.
 void connect_layers(Sections& sections, const Element& layers);
 /// What `from` says, for an op; null: the op was not understood. layer: for messages.

@@ -33,12 +33,12 @@ struct LayerSpec {
   std::string name;
   const OpDef* op = nullptr;
   std::vector<Located<std::string>>
-      from;               ///< node names, in the op's operand order; filled in where the file leaves it out
-  Attributes attributes;  ///< with the record's defaults
-  bool trainable = true;      ///< false: its parameters get no gradient, decay, moment or statistic
-  bool training = true;       ///< false: it always computes as in evaluation
+      from;                    ///< node names, in the op's operand order; filled in where the file leaves it out
+  Attributes attributes;       ///< with the record's defaults
+  bool trainable = true;       ///< false: its parameters get no gradient, decay, moment or statistic
+  bool training = true;        ///< false: it always computes as in evaluation
   bool stop_gradient = false;  ///< whoever reads it sees a constant
-  std::string share;          ///< the layer whose parameters it uses; "" for its own
+  std::string share;           ///< the layer whose parameters it uses; "" for its own
   std::map<std::string, Place, std::less<>> places;  ///< of the keys that the file has
   Place place;
 };
@@ -59,8 +59,8 @@ struct TermSpec {
   TargetSpec target;
   Located<double> weight{1.0, {}};
   std::optional<bool> from_logits;
-  std::vector<Located<std::string>> stop_at;      ///< nodes: the term's gradient ends there
-  std::vector<Located<std::string>> skip, only;   ///< layers (owners of parameters)
+  std::vector<Located<std::string>> stop_at;     ///< nodes: the term's gradient ends there
+  std::vector<Located<std::string>> skip, only;  ///< layers (owners of parameters)
   Attributes attributes;  ///< of the op, with defaults (label_smoothing, axis, …), "reduction" among them for a loss
   Place place;
 };

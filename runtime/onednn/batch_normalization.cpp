@@ -10,7 +10,7 @@ namespace {
 using Flags = dnnl::normalization_flags;
 
 void check(const Recipe& recipe) {
-  check_attribute_names(recipe, {"epsilon"});
+  check_attribute_names(recipe, {"epsilon", "given_statistics"});
   number_setting(recipe, "epsilon", 0, 1e30);
   const Shape& src = recipe.operand("src").shape;
   const bool channels_last = src.axes.size() > 1 && src.axes[0] == 'n' && src.axes.back() == 'c';
@@ -23,6 +23,10 @@ void check(const Recipe& recipe) {
     if (!image && (operand.shape.axes != "o" || operand.shape.dims[0] != src.dims.back()))
       reject(recipe, "operand \"" + operand.role + "\" must have one value for each channel");
   }
+}
+
+bool statistics_are_given(const Recipe& recipe) {
+  return recipe.attributes.has("given_statistics") && recipe.attributes.flag("given_statistics");
 }
 
 void check_backward(const Recipe& recipe) {
@@ -56,11 +60,12 @@ dnnl::primitive_desc_base describe_backward(const Recipe& recipe, dnnl::primitiv
   const auto src = desc_of(recipe, "src");
   // With a scale the library writes diff_scale whatever is asked for; where the recipe has none, the primitive owns it.
   const bool by_parameters = recipe.find("scale") || recipe.find("diff_shift");
-  const Forward hint(cpu_engine(), dnnl::prop_kind::forward_training, src, src, epsilon_of(recipe), flags_of(recipe));
+  Flags flags = flags_of(recipe);
+  if (statistics_are_given(recipe)) flags |= Flags::use_global_stats;
+  const Forward hint(cpu_engine(), dnnl::prop_kind::forward_training, src, src, epsilon_of(recipe), flags);
   return dnnl::batch_normalization_backward::primitive_desc(
       cpu_engine(), by_parameters ? dnnl::prop_kind::backward : dnnl::prop_kind::backward_data,
-      desc_of(recipe, "diff_src"), desc_of(recipe, "diff_dst"), src, epsilon_of(recipe), flags_of(recipe), hint,
-      attributes);
+      desc_of(recipe, "diff_src"), desc_of(recipe, "diff_dst"), src, epsilon_of(recipe), flags, hint, attributes);
 }
 
 constexpr Access write = Access::write, read = Access::read;

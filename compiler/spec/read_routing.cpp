@@ -1,0 +1,97 @@
+// Words about who hears whom: a term's cuts and the layers it leaves alone, and layers that use another one's
+// parameters.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "compiler/spec/sections.hpp"
+
+namespace weir {
+namespace {
+
+using Kind = Element::Kind;
+
+bool refuse_pattern(Reading& reading, const std::string& subject, std::string_view key, const Element& item) {
+  if (!item.is(Kind::text) || item.text.find('*') == std::string::npos) return false;
+  reading
+      .error("E0210", item.place,
+             fmt::format("{}: a pattern such as {} in \"{}\" is not supported yet", subject, quote(item.text), key))
+      .help = "name each one";
+  return true;
+}
+
+/// Owners of parameters, by name.
+std::vector<Located<std::string>> read_owners(Sections& sections, const std::string& subject,
+                                              const ObjectReader& reader, std::string_view key) {
+  std::vector<Located<std::string>> owners;
+  const Element* list = reader.find(key);
+  if (!list || !sections.reading.expect(*list, Kind::list, subject, key, "a list of layers, such as [\"conv_1\"]"))
+    return owners;
+  for (const Element& item : list->items) {
+    if (refuse_pattern(sections.reading, subject, key, item)) continue;
+    if (!sections.reading.expect(item, Kind::text, subject, key, "names of layers")) continue;
+    const Names::Entry* entry = sections.names.find(item.text);
+    if (entry && entry->kind == Names::Kind::layer) {
+      owners.push_back({item.text, item.place});
+      continue;
+    }
+    if (!entry && !sections.names.complete()) continue;
+    const auto layers = sections.names.all({Names::Kind::layer});
+    sections.reading
+        .error("E0301", item.place, fmt::format("{}: \"{}\" names an unknown layer {}", subject, key, quote(item.text)))
+        .help = sections.reading.suggestion(item.text, layers, fmt::format("layers: {}", fmt::join(layers, ", ")));
+  }
+  return owners;
+}
+
+}  // namespace
+
+void read_routing(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term) {
+  const Element* stop_at = reader.find("stop_at");
+  if (stop_at && sections.reading.expect(*stop_at, Kind::list, subject, "stop_at", "a list of nodes"))
+    for (const Element& item : stop_at->items) {
+      if (refuse_pattern(sections.reading, subject, "stop_at", item)) continue;
+      if (auto node = sections.node(subject, "stop_at", item)) term.stop_at.push_back(std::move(*node));
+    }
+  term.skip = read_owners(sections, subject, reader, "skip");
+  term.only = read_owners(sections, subject, reader, "only");
+  if (reader.has("skip") && reader.has("only"))
+    sections.reading
+        .error("E0421", reader.find("only")->place,
+               fmt::format("{}: \"skip\" and \"only\" exclude each other", subject))
+        .help = "\"only\" alone says which layers the term trains";
+}
+
+void check_shares(Sections& sections) {
+  for (const LayerSpec& layer : sections.spec.layers) {
+    if (layer.share.empty()) continue;
+    const Place place = layer.places.find("share")->second;
+    const std::string subject = fmt::format("layer {}", quote(layer.name));
+    const auto refuse = [&](const std::string& what, std::string help) {
+      sections.reading.error("E0422", place, fmt::format("{}: {}", subject, what)).help = std::move(help);
+    };
+    const Names::Entry* entry = sections.names.find(layer.share);
+    if (!entry || entry->kind != Names::Kind::layer) {
+      if (!entry && !sections.names.complete()) continue;
+      const auto layers = sections.names.all({Names::Kind::layer});
+      sections.reading
+          .error("E0301", place, fmt::format("{}: \"share\" names an unknown layer {}", subject, quote(layer.share)))
+          .help = sections.reading.suggestion(layer.share, layers, fmt::format("layers: {}", fmt::join(layers, ", ")));
+      continue;
+    }
+    const LayerSpec& owner = sections.spec.layers.at(entry->index);
+    if (&owner == &layer || !owner.share.empty())
+      refuse(fmt::format("{} owns no parameters", quote(layer.share)), "name the layer that owns them");
+    else if (layer.op && owner.op && layer.op != owner.op)
+      refuse(fmt::format("it is a {}, but {} is a {}", layer.op->name, quote(layer.share), owner.op->name),
+             "layers that share parameters have one type");
+    for (const auto& [key, at] : layer.places)
+      if (key == "trainable" || key.ends_with("_initializer"))
+        sections.reading
+            .error("E0422", at, fmt::format("{}: it owns no parameters, so \"{}\" says nothing here", subject, key))
+            .help = fmt::format("write it at {}", quote(layer.share));
+  }
+}
+
+}  // namespace weir
