@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "compiler/pass_runner.hpp"
+#include "compiler/passes/routing.hpp"
 #include "compiler/spec/spec.hpp"
 #include "runtime/error.hpp"
 
@@ -29,6 +30,7 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   TrainingGraph training =
       run("attach_losses", attach_losses, c.spec, std::move(graph), c.diagnostics, c.options.only_term);
   if (c.diagnostics.has_errors()) return;
+  if (c.plan.programs.empty()) report_routing(training, c.diagnostics);
   // Backward while every op still means what the user wrote.
   training = run("differentiate", differentiate, std::move(training));
   // Needs to know who has a gradient.

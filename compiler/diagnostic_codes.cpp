@@ -176,6 +176,15 @@ constexpr DiagnosticCode codes[] = {
      "state and no decay. "
      "weir explain shows which term trains which parameter, and why not. \"unreached\": \"allow\" in loss accepts it, "
      "\"error\" refuses it."},
+    {"W0403", "a loss term that trains nothing",
+     "No trainable parameter stands behind the term's node, or a cut keeps its gradient from all of them. Its value "
+     "still counts in the total. A term that should only be watched has \"weight\": 0."},
+    {"W0404", "an entry of skip or only without effect",
+     "The layer owns no parameters, is frozen, or is not before the term's node, so that the term would not train it "
+     "anyway. Layers that share parameters are named by their owner."},
+    {"W0405", "a frozen layer with random values",
+     "A frozen layer keeps its first values for ever. Random ones are rarely what is meant: load trained values with "
+     "--weights, or leave \"trainable\" out."},
 };
 
 }  // namespace

@@ -53,6 +53,8 @@ struct ReadyProgram {
   const Program* program = nullptr;
   bool ready = false;
   StepList refresh, compute, commit;
+  std::vector<std::uint64_t> input_bytes = {};  ///< of each input's buffer; sizes are worked out once
+  std::vector<std::int64_t> check_counts = {};  ///< elements of each checked buffer, padding included
 };
 
 const std::byte* row(const TensorView& view, std::int64_t index, std::int64_t values) {
@@ -70,7 +72,7 @@ struct Session::State {
     for (const Scalar& scalar : plan->scalars) scalars.push_back(scalar.initial);
     step = index("step"), rows = index("rows"), rate = index("learning_rate");
     scalars[index("seed")] = static_cast<double>(options.seed);
-    for (const Program& program : plan->programs) programs.push_back({&program, false, {}, {}, {}});
+    for (const Program& program : plan->programs) programs.push_back({&program, false, {}, {}, {}, {}, {}});
     if (options.initialize)
       for (const Parameter& parameter : plan->parameters) {
         const Tensor value = initial_value(parameter.initializer, parameter.dims, options.seed, parameter.name);
@@ -110,31 +112,46 @@ struct Session::State {
         list->add(make_executable(recipe, pointers), recipe.threads);
       }
     }
-    values.reserve(64);
+    const std::vector<Buffer>& buffers = ready.program->buffers;
+    for (const InputBinding& input : ready.program->inputs)
+      ready.input_bytes.push_back(byte_count(buffers[static_cast<std::size_t>(input.buffer)]));
+    for (const Check& check : ready.program->checks) {
+      const bool scalar = check.buffer.space == BufferRef::Space::scalar;
+      ready.check_counts.push_back(
+          scalar ? 1 : physical_count(buffers[static_cast<std::size_t>(check.buffer.index)].shape));
+    }
+    values.reserve(ready.program->terms.size());
+    metrics.reserve(ready.program->metrics.size());
     ready.ready = true;
   }
 
-  ReadyProgram& choose(ProgramKind kind, std::int64_t batch) {
+  static bool fits(const Program& program, ProgramKind kind, std::int64_t rows) {
+    if (program.kind != kind || rows < 1) return false;
+    return kind == ProgramKind::train ? program.batch == rows : program.batch >= rows;
+  }
+
+  /// The smallest program that takes so many rows.
+  ReadyProgram& choose(ProgramKind kind, std::int64_t rows) {
     ReadyProgram* best = nullptr;
-    std::string sizes;
-    for (ReadyProgram& ready : programs) {
-      if (ready.program->kind != kind) continue;
-      sizes += (sizes.empty() ? "" : ", ") + std::to_string(ready.program->batch);
-      const bool fits = kind == ProgramKind::train ? ready.program->batch == batch : ready.program->batch >= batch;
-      if (fits && (!best || ready.program->batch < best->program->batch)) best = &ready;
-    }
-    const std::string kind_word(to_string(kind));
-    if (sizes.empty()) throw Error(ErrorCode::failed_precondition, "the plan has no " + kind_word + " program");
-    if (!best || batch < 1)
-      throw Error(ErrorCode::invalid_argument, std::to_string(batch) + " rows: the plan can " + kind_word +
-                                                   (kind == ProgramKind::train ? " " : " 1 to ") + sizes +
-                                                   " rows at a time");
+    for (ReadyProgram& ready : programs)
+      if (fits(*ready.program, kind, rows) && (!best || ready.program->batch < best->program->batch)) best = &ready;
+    if (!best) refuse_rows(kind, rows);
     prepare(*best);
     return *best;
   }
 
+  [[noreturn]] void refuse_rows(ProgramKind kind, std::int64_t rows) const {
+    std::string sizes;
+    for (const Program& program : plan->programs)
+      if (program.kind == kind) sizes += (sizes.empty() ? "" : ", ") + std::to_string(program.batch);
+    const std::string word(to_string(kind));
+    if (sizes.empty()) throw Error(ErrorCode::failed_precondition, "the plan has no " + word + " program");
+    throw Error(ErrorCode::invalid_argument, std::to_string(rows) + " rows: the plan can " + word +
+                                                 (kind == ProgramKind::train ? " " : " 1 to ") + sizes +
+                                                 " rows at a time");
+  }
+
   // ---- feeding
-  // -------------------------------------------------------------------------------------------------------------------
 
   std::int64_t row_count(const Feed& feed) const {
     if (feed.empty()) bad_data("no input was given");
@@ -151,12 +168,17 @@ struct Session::State {
   }
 
   void check_input(const InputBinding& input, const TensorView& view, std::int64_t count) const {
+    const bool same = view.dims.size() == input.dims.size() + 1 && view.dims.front() == count &&
+                      std::equal(input.dims.begin(), input.dims.end(), view.dims.begin() + 1);
+    if (!same || view.dtype != input.dtype) refuse_input(input, view, count);
+    if (input.classes > 0) check_classes(input, view, count);
+  }
+
+  [[noreturn]] static void refuse_input(const InputBinding& input, const TensorView& view, std::int64_t count) {
     Dims expected = input.dims;
     expected.insert(expected.begin(), count);
-    if (view.dims != expected || view.dtype != input.dtype)
-      bad_data("input \"" + input.name + "\" is " + std::string(to_string(view.dtype)) + to_string(view.dims) +
-               ", expected " + std::string(to_string(input.dtype)) + to_string(expected));
-    if (input.classes > 0) check_classes(input, view, count);
+    bad_data("input \"" + input.name + "\" is " + std::string(to_string(view.dtype)) + to_string(view.dims) +
+             ", expected " + std::string(to_string(input.dtype)) + to_string(expected));
   }
 
   static void check_classes(const InputBinding& input, const TensorView& view, std::int64_t count) {
@@ -177,23 +199,24 @@ struct Session::State {
                     "input \"" + input.name + "\", row " + std::to_string(r) + ", is not finite");
   }
 
-  void feed_inputs(const Program& program, const Feed& feed, std::int64_t count) {
+  void feed_inputs(const ReadyProgram& ready, const Feed& feed, std::int64_t count) {
+    const Program& program = *ready.program;
     for (const InputBinding& input : program.inputs) {
       const auto found = feed.find(input.name);
       if (found == feed.end()) bad_data("input \"" + input.name + "\" is missing");
       check_input(input, found->second, count);
       if (program.kind == ProgramKind::train) check_finite(input, found->second, count);
     }
-    for (const InputBinding& input : program.inputs) {
+    for (std::size_t i = 0; i < program.inputs.size(); ++i) {
+      const InputBinding& input = program.inputs[i];
       const std::size_t bytes = static_cast<std::size_t>(count * element_count(input.dims)) * 4;
-      const Buffer& target = program.buffers[static_cast<std::size_t>(input.buffer)];
-      std::memcpy(arena.at(target.offset), feed.find(input.name)->second.data, bytes);
-      std::memset(arena.at(target.offset) + bytes, 0, byte_count(target) - bytes);
+      std::byte* target = arena.at(program.buffers[static_cast<std::size_t>(input.buffer)].offset);
+      std::memcpy(target, feed.find(input.name)->second.data, bytes);
+      std::memset(target + bytes, 0, ready.input_bytes[i] - bytes);
     }
   }
 
   // ---- running
-  // -------------------------------------------------------------------------------------------------------------------
 
   void compute(ReadyProgram& ready, const Feed& feed, std::int64_t count) {
     if (options.poison) {
@@ -204,7 +227,7 @@ struct Session::State {
       active = nullptr;
       ready.refresh.execute();
     }
-    feed_inputs(*ready.program, feed, count);
+    feed_inputs(ready, feed, count);
     scalars[step] = static_cast<double>(steps + 1);
     scalars[rows] = static_cast<double>(count);
     active = &ready;
@@ -212,14 +235,13 @@ struct Session::State {
     ready.compute.execute();
   }
 
-  void check(const Program& program) {
-    for (const Check& one : program.checks) {
-      const bool scalar = one.buffer.space == BufferRef::Space::scalar;
-      const auto* data = static_cast<const float*>(address(program, one.buffer));
-      const bool holds =
-          scalar ? std::isfinite(scalars[static_cast<std::size_t>(one.buffer.index)])
-                 : all_within(data, physical_count(program.buffers[static_cast<std::size_t>(one.buffer.index)].shape),
-                              one.bound);
+  void check(const ReadyProgram& ready) {
+    for (std::size_t i = 0; i < ready.program->checks.size(); ++i) {
+      const Check& one = ready.program->checks[i];
+      const void* data = address(*ready.program, one.buffer);
+      const bool holds = one.buffer.space == BufferRef::Space::scalar
+                             ? std::isfinite(*static_cast<const double*>(data))
+                             : all_within(static_cast<const float*>(data), ready.check_counts[i], one.bound);
       if (!holds)
         throw Error(ErrorCode::non_finite,
                     one.name + " is not finite" + (one.bound > 0 ? " or too large to square" : "") + " at step " +
@@ -253,7 +275,7 @@ struct Session::State {
     const std::int64_t count = row_count(feed);
     ReadyProgram& ready = choose(ProgramKind::train, count);
     compute(ready, feed, count);
-    check(*ready.program);
+    check(ready);
     if (update) commit(ready);
     return report(*ready.program);
   }

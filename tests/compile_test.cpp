@@ -34,7 +34,7 @@ std::map<std::string, std::string> stages(const std::string& text, const std::st
 std::vector<std::string> model_files() {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(std::string(WEIR_SOURCE_DIR) + "/models"))
-    files.push_back("models/" + entry.path().filename().string());
+    if (entry.path().extension() == ".json") files.push_back("models/" + entry.path().filename().string());
   return files;
 }
 

@@ -225,6 +225,57 @@ TEST_CASE("statistics of a shared normalization move once for each use, in file 
   CHECK(verified(text) == layers);
 }
 
+TEST_CASE("gradients of a grouped kernel that part ways are added in its own layout") {
+  const std::string text = R"({
+    "format": "weir/1", "name": "chain",
+    "inputs": { "x": { "shape": [5, 5, 4] }, "y": { "shape": [2] } },
+    "layers": [
+      { "name": "first", "type": "conv2d", "from": "x", "filters": 8, "kernel_size": 3, "groups": 2 },
+      { "name": "second", "type": "conv2d", "filters": 8, "kernel_size": 3, "groups": 4 },
+      { "name": "third", "type": "conv2d", "from": "second", "filters": 8, "kernel_size": 1, "groups": 8 },
+      { "name": "again", "type": "conv2d", "from": "third", "filters": 8, "kernel_size": 1, "groups": 8, "share": "third" }
+    ],
+    "loss": { "terms": {
+      "inner": { "type": "mean_squared_error", "at": "second", "target": { "constant": 1 }, "skip": ["first"] },
+      "outer": { "type": "mean_squared_error", "at": "again", "target": { "constant": 0.5 } } } },
+    "train": { "batch_size": 3, "optimizer": { "type": "sgd", "momentum": 0.9 } } })";
+  const auto gradients = [&](const Target* target) {
+    Session session(compiled(text, {}, target), {.seed = 4, .poison = true});
+    const Tensor x = made_up({3, 5, 5, 4}, 1);
+    session.train_step({{"x", x}});
+    session.gradient_step({{"x", x}});
+    std::map<std::string, Tensor> all;
+    for (const char* name : {"first.kernel", "second.kernel", "third.kernel"}) all[name] = session.gradient(name);
+    return all;
+  };
+  const auto host = gradients(nullptr), plain = gradients(fixed_target(1).get());
+  for (const auto& [name, tensor] : host) {
+    Array expected(tensor.dims);
+    for (std::int64_t i = 0; i < expected.count(); ++i)
+      expected[i] = static_cast<double>(plain.at(name).data<float>()[i]);
+    check_close(tensor, expected, name);
+  }
+}
+
+TEST_CASE("routing without effect and frozen random layers are warned of, each once") {
+  const auto warnings = [](const std::string& text) {
+    const Compiled result = compile(text, {.batch_sizes = {5, 3}});
+    REQUIRE(result.plan);
+    return result.diagnostics.to_text();
+  };
+  CHECK(warnings(chain).empty());
+  const std::string skipped =
+      warnings(with(with(chain, "/*outer*/", R"(, "skip": ["drop", "d"])"), "/*b*/", R"(, "trainable": false)"));
+  for (const char* part :
+       {"\"skip\" names \"drop\", which owns no parameters", "names \"d\", which is not reached by this term",
+        "layer \"b\" is frozen with random initial values"}) {
+    CHECK(skipped.find(part) != std::string::npos);
+    CHECK(skipped.find(part) == skipped.rfind(part));
+  }
+  const std::string nothing = warnings(with(chain, "/*inner*/", R"(, "stop_at": ["b"])"));
+  CHECK(nothing.find("loss term \"inner\" trains no parameter") != std::string::npos);
+}
+
 TEST_CASE("a value with more consumers than one sum takes has them all added") {
   std::string layers_text, from;
   for (int i = 0; i < 60; ++i) {

@@ -135,10 +135,13 @@ std::string plan_summary(const Model& model, const Plan& plan) {
     for (const TermReport& term : program.terms) terms.insert(term.name);
     if (program.arena_bytes == plan.arena_bytes()) lower_bound = program.lower_bound;
   }
-  return fmt::format("{}: {} layers, {} loss terms, {} of parameters and state, {} arena (at least {}), {} thread{}",
-                     plan.model, model.spec.layers.size(), terms.size(), bytes_text(plan.store_bytes),
-                     bytes_text(plan.arena_bytes()), bytes_text(lower_bound), plan.fingerprint.threads,
-                     plan.fingerprint.threads == 1 ? "" : "s");
+  const auto counted = [](std::size_t count, std::string_view what) {
+    return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+  };
+  return fmt::format("{}: {}, {}, {} of parameters and state, {} arena (at least {}), {}", plan.model,
+                     counted(model.spec.layers.size(), "layer"), counted(terms.size(), "loss term"),
+                     bytes_text(plan.store_bytes), bytes_text(plan.arena_bytes()), bytes_text(lower_bound),
+                     counted(static_cast<std::size_t>(plan.fingerprint.threads), "thread"));
 }
 
 }  // namespace weir::cli

@@ -15,15 +15,15 @@ void infer(InferContext& c) {
 }
 
 void lower(LowerContext& c) {
-  const std::string layout = c.operand(c.operand_name(0)).shape.layout;
+  const Shape shape = c.operand(c.operand_name(0)).shape;  // may be a view, as of a grouped kernel
   KernelBuilder kernel = c.kernel("pointwise");
   std::string expression;
   for (std::size_t i = 0; i < c.operand_count(); ++i) {
     const std::string role(1, static_cast<char>('a' + i));
-    kernel.read(role, c.operand_name(i), layout);
+    kernel.read_as(role, c.operand_name(i), shape.dims, shape.axes, shape.layout);
     expression += (i ? " + " : "") + role;
   }
-  kernel.write("out", "output", layout).set("expression", expression).emit();
+  kernel.write_as("out", "output", shape.dims, shape.axes, shape.layout).set("expression", expression).emit();
 }
 
 void reference(ReferenceContext& c) {

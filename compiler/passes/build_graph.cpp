@@ -1,6 +1,6 @@
 // Before: a checked Spec, names resolved. After: one live node a layer, one more for its activation, every value typed.
 // First, because everything else reads types.
-#include <algorithm>
+#include <map>
 #include <set>
 
 #include "compiler/ir/op.hpp"
@@ -16,6 +16,7 @@ class Builder {
  public:
   Builder(const Spec& spec, Mode mode, Diagnostics& diagnostics) : spec_(spec), mode_(mode), diagnostics_(diagnostics) {
     graph_.name = spec.name;
+    for (const LayerSpec& layer : spec.layers) by_name_.emplace(layer.name, &layer);
   }
 
   Graph build() {
@@ -25,25 +26,40 @@ class Builder {
       value.axes = activation_axes(type.dims.size());
       graph_.add_value(std::move(value));
     }
-    for (const LayerSpec& layer : spec_.layers) visit(layer);
+    for (const LayerSpec* layer : in_order()) add_layer(*layer);
     set_outputs();
     WEIR_CHECK(failed_.empty() || diagnostics_.has_errors(), "a layer was left out without a word");
     return std::move(graph_);
   }
 
  private:
-  /// Operands first, else in file order: the graph decides, the file breaks ties.
-  void visit(const LayerSpec& layer) {
-    if (!visited_.insert(layer.name).second) return;
-    for (const auto& from : layer.from)
-      if (const LayerSpec* other = find(layer_of(from.value))) visit(*other);
-    add_layer(layer);
+  /// Operands first, and of the layers whose operands are there always the first in the file. So the order of some
+  /// layers does not depend on others that only read them: a tail that nothing trains moves no step of the trained
+  /// part.
+  std::vector<const LayerSpec*> in_order() const {
+    std::map<std::string, std::vector<std::size_t>> readers;
+    std::vector<std::size_t> missing(spec_.layers.size(), 0);
+    std::set<std::size_t> ready;
+    for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+      for (const auto& from : spec_.layers[i].from)
+        if (find(layer_of(from.value))) readers[layer_of(from.value)].push_back(i), ++missing[i];
+      if (missing[i] == 0) ready.insert(i);
+    }
+    std::vector<const LayerSpec*> order;
+    while (!ready.empty()) {
+      const LayerSpec& next = spec_.layers[*ready.begin()];
+      ready.erase(ready.begin());
+      order.push_back(&next);
+      for (std::size_t reader : readers[next.name])
+        if (--missing[reader] == 0) ready.insert(reader);
+    }
+    WEIR_CHECK(order.size() == spec_.layers.size(), "a cycle of layers that the parser let through");
+    return order;
   }
 
   const LayerSpec* find(const std::string& name) const {
-    for (const LayerSpec& layer : spec_.layers)
-      if (layer.name == name) return &layer;
-    return nullptr;
+    const auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : found->second;
   }
 
   void add_layer(const LayerSpec& layer) {
@@ -213,7 +229,8 @@ class Builder {
   Mode mode_;
   Diagnostics& diagnostics_;
   Graph graph_;
-  std::set<std::string> visited_, failed_;
+  std::map<std::string, const LayerSpec*> by_name_;
+  std::set<std::string> failed_;
 };
 
 }  // namespace

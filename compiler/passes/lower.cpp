@@ -210,13 +210,17 @@ class Lowering final : public LowerContext {
     return low_.inputs[id] = lowered;
   }
 
-  /// The form to reorder from: with the same dims, or else the canonical one (whose bytes are those of any dense view).
+  /// The form to reorder from: with the same dims, or else a dense one, whose bytes are those of any dense view.
   int form_for(ValueId id, const Shape& shape) {
-    for (const Variant& variant : variants_[index(id)])
-      if ((!variant.watched || watched()) && low_.values[index(variant.lowered)].shape.dims == shape.dims &&
-          low_.values[index(variant.lowered)].shape.axes == shape.axes)
-        return variant.lowered;
-    return fetch(id, canonical(id));
+    int first = none;
+    for (const Variant& variant : variants_[index(id)]) {
+      if (variant.watched && !watched()) continue;
+      const Shape& form = low_.values[index(variant.lowered)].shape;
+      if (form.dims == shape.dims && form.axes == shape.axes) return variant.lowered;
+      if (first == none || is_dense(form)) first = variant.lowered;
+    }
+    const Shape form = low_.values[index(first)].shape;
+    return reordered(id, first, {form.dims, form.axes, form.axes});
   }
 
   int reordered(ValueId id, int from, const Shape& shape) {

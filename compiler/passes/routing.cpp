@@ -57,6 +57,85 @@ bool is_differentiable(const Node& node, std::size_t operand) {
   return kind == OperandKind::value || kind == OperandKind::variadic || kind == OperandKind::parameter;
 }
 
+std::set<ValueId> reached(const TrainingGraph& training, const Routing& routing, std::size_t term) {
+  const Graph& graph = training.graph;
+  std::set<ValueId> parameters, seen;
+  std::vector<ValueId> open = {training.terms[term].prediction};
+  while (!open.empty()) {
+    const ValueId value = open.back();
+    open.pop_back();
+    if (value == none || routing.at(term, value) == 0 || !seen.insert(value).second) continue;
+    if (graph.at(value).kind == ValueKind::parameter) parameters.insert(value);
+    if (graph.at(value).producer == none) continue;
+    const Node& node = graph.node(graph.at(value).producer);
+    for (std::size_t i = 0; i < node.operands.size(); ++i)
+      if (is_differentiable(node, i)) open.push_back(node.operands[i]);
+  }
+  return parameters;
+}
+
+namespace {
+
+std::set<std::string> layers_of(const Graph& graph, const std::set<ValueId>& parameters) {
+  std::set<std::string> layers;
+  for (ValueId parameter : parameters) layers.insert(graph.at(parameter).layer);
+  return layers;
+}
+
+/// Why an entry of skip or only says nothing.
+std::string reason(const Graph& graph, const std::string& layer) {
+  bool owns = false, trainable = false;
+  for (const Value& value : graph.values)
+    if (value.kind == ValueKind::parameter && value.layer == layer)
+      owns = true, trainable = trainable || value.trainable;
+  if (!owns) return "owns no parameters";
+  return trainable ? "is not reached by this term" : "is frozen";
+}
+
+void report_entries(const TrainingGraph& training, std::size_t index, Diagnostics& diagnostics) {
+  const LossTerm& term = training.terms[index];
+  TrainingGraph unrouted = training;
+  unrouted.terms[index].skip.clear();
+  unrouted.terms[index].only.clear();
+  const std::set<std::string> layers = layers_of(training.graph, reached(unrouted, route(unrouted), index));
+  for (const auto& [key, entries] : {std::pair("skip", &term.skip), std::pair("only", &term.only)})
+    for (const std::string& layer : *entries)
+      if (!layers.contains(layer))
+        diagnostics.warning("W0404", term.place,
+                            "loss term \"" + term.name + "\": \"" + key + "\" names \"" + layer + "\", which " +
+                                reason(training.graph, layer));
+}
+
+bool is_random(const Initializer& initializer) {
+  return initializer.type != "zeros" && initializer.type != "ones" && initializer.type != "constant";
+}
+
+void report_frozen(const Graph& graph, Diagnostics& diagnostics) {
+  std::set<std::string> layers;
+  for (const Value& value : graph.values)
+    if (value.kind == ValueKind::parameter && !value.trainable && is_random(value.initializer))
+      layers.insert(value.layer);
+  for (const Node& node : graph.nodes)
+    if (node.section == Section::forward && layers.erase(node.name) > 0)
+      diagnostics.warning("W0405", node.place, "layer \"" + node.name + "\" is frozen with random initial values")
+          .help = "load trained ones with --weights, or let it learn";
+}
+
+}  // namespace
+
+void report_routing(const TrainingGraph& training, Diagnostics& diagnostics) {
+  const Routing routing = route(training);
+  for (std::size_t term = 0; term < training.terms.size(); ++term) {
+    const LossTerm& one = training.terms[term];
+    if (one.role != TermRole::trained) continue;
+    if (reached(training, routing, term).empty())
+      diagnostics.warning("W0403", one.place, "loss term \"" + one.name + "\" trains no parameter").help =
+          "weir explain says why; with \"weight\": 0 it is only watched";
+    if (!one.skip.empty() || !one.only.empty()) report_entries(training, term, diagnostics);
+  }
+  report_frozen(training.graph, diagnostics);
+}
+
 int Routing::at(std::size_t term, ValueId value) const {
   const auto index = static_cast<std::size_t>(value);
   return signature[term].size() > index ? signature[term][index] : 0;

@@ -1,6 +1,7 @@
 // Where each term's gradient flows: the one place that knows cuts, skipped and frozen layers.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "compiler/ir/graph.hpp"
@@ -23,6 +24,13 @@ struct Routing {
 
 /// Any graph with loss terms; only trained terms route anything.
 Routing route(const TrainingGraph& training);
+
+/// Parameters that hear the term.
+std::set<ValueId> reached(const TrainingGraph& training, const Routing& routing, std::size_t term);
+
+/// Warnings: a trained term that trains nothing, an entry of skip or only without effect, a frozen layer with random
+/// initial values.
+void report_routing(const TrainingGraph& training, Diagnostics& diagnostics);
 
 /// An operand through which a gradient may flow at all (a value or a parameter, no target, scalar or state).
 bool is_differentiable(const Node& node, std::size_t operand);
