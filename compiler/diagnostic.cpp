@@ -28,44 +28,53 @@ std::string_view line_of(std::string_view source, int line) {
   return text;
 }
 
-/// Characters of a line, fit for a terminal: control characters, byte order marks and invalid bytes become '?', tabs
-/// one space.
-std::vector<std::string> printable(std::string_view line) {
-  std::vector<std::string> characters;
-  for (std::size_t at = 0; at < line.size();) {
-    const std::size_t length = utf8_sequence(line, at);
-    const auto byte = static_cast<unsigned char>(line[at]);
-    const bool control =
-        byte < 0x20 || byte == 0x7F || (length == 2 && byte == 0xC2 && static_cast<unsigned char>(line[at + 1]) < 0xA0);
-    if (byte == '\t')
-      characters.emplace_back(" ");
-    else if (length == 0 || control || line.substr(at, length) == "\xEF\xBB\xBF")
-      characters.emplace_back("?");
-    else
-      characters.emplace_back(line.substr(at, length));
-    at += std::max<std::size_t>(length, 1);
-  }
-  return characters;
+/// Bytes of the first characters of a line, and how many there were: at most `most`.
+struct Prefix {
+  std::size_t bytes = 0, characters = 0;
+};
+
+Prefix prefix_of(std::string_view line, std::size_t most) {
+  Prefix prefix;
+  for (; prefix.characters < most && prefix.bytes < line.size(); ++prefix.characters)
+    prefix.bytes += std::max<std::size_t>(utf8_sequence(line, prefix.bytes), 1);
+  return prefix;
 }
 
-std::string join(const std::vector<std::string>& characters, std::size_t begin, std::size_t end) {
-  return std::accumulate(characters.begin() + static_cast<std::ptrdiff_t>(begin),
-                         characters.begin() + static_cast<std::ptrdiff_t>(end), std::string());
+/// The same number of characters, fit for a terminal: control characters, byte order marks and invalid bytes become
+/// '?', tabs one space.
+std::string printable(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = utf8_sequence(text, at);
+    const auto byte = static_cast<unsigned char>(text[at]);
+    const bool control =
+        byte < 0x20 || byte == 0x7F || (length == 2 && byte == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0);
+    if (byte == '\t')
+      out += ' ';
+    else if (length == 0 || control || text.substr(at, length) == "\xEF\xBB\xBF")
+      out += '?';
+    else
+      out += text.substr(at, length);
+    at += std::max<std::size_t>(length, 1);
+  }
+  return out;
 }
 
 /// The source line and a caret line below it; of a long line, the part around the place.
 std::string excerpt(std::string_view source, const Place& place) {
-  constexpr std::size_t width = 140, before = 60;
-  const std::vector<std::string> characters = printable(line_of(source, place.line));
-  const std::size_t column = std::min(static_cast<std::size_t>(place.column - 1), characters.size());
-  const std::size_t begin = characters.size() <= width || column < before ? 0 : column - before;
-  const std::size_t end = std::min(characters.size(), begin + width);
+  constexpr std::size_t width = 140, from_the_start = 120, before = 60;
+  const std::string_view line = line_of(source, place.line);
+  const std::size_t column = prefix_of(line, static_cast<std::size_t>(place.column - 1)).characters;
+  const std::size_t begin = column < from_the_start ? 0 : column - before;
+  const std::string_view rest = line.substr(prefix_of(line, begin).bytes);
+  const Prefix window = prefix_of(rest, width);
+  const std::size_t end = begin + window.characters;
   const std::size_t length =
-      std::min(static_cast<std::size_t>(std::max(place.length, 1)), std::max<std::size_t>(end, column + 1) - column);
-  const std::string_view left = begin > 0 ? "…" : "", right = end < characters.size() ? "…" : "";
+      std::min(static_cast<std::size_t>(std::max(place.length, 1)), std::max(end, column + 1) - column);
+  const std::string_view left = begin > 0 ? "…" : "", right = window.bytes < rest.size() ? "…" : "";
   const std::string indent(column - begin + (begin > 0 ? 1 : 0), ' ');
-  return fmt::format("{:5} | {}{}{}\n{:5} | {}^{}\n", place.line, left, join(characters, begin, end), right, "", indent,
-                     std::string(length - 1, '~'));
+  return fmt::format("{:5} | {}{}{}\n{:5} | {}^{}\n", place.line, left, printable(rest.substr(0, window.bytes)), right,
+                     "", indent, std::string(length - 1, '~'));
 }
 
 std::string to_text(const Diagnostic& diagnostic, const std::string& file, const std::string& source) {
@@ -88,17 +97,19 @@ std::vector<const Diagnostic*> sorted(const std::vector<Diagnostic>& list) {
   return order;
 }
 
-std::string summary(std::size_t errors, std::size_t warnings, std::size_t left_out, const std::string& code) {
+std::string summary(std::size_t errors, std::size_t warnings, std::size_t limit, const std::string& code) {
   std::string text;
-  if (left_out > 0) text += fmt::format("… and {} more\n", counted(left_out, "error"));
+  if (errors > limit) text += fmt::format("… and {} more\n", counted(errors - limit, "error"));
+  if (warnings > limit) text += fmt::format("… and {} more\n", counted(warnings - limit, "warning"));
   if (errors > 0) text += counted(errors, "error");
   if (warnings > 0) text += (errors > 0 ? " and " : "") + counted(warnings, "warning");
   return text + fmt::format("{}. More on a code: weir explain {}\n", errors > 0 ? ", nothing was written" : "", code);
 }
 
-/// Damerau-Levenshtein distance (optimal string alignment: a swap of neighbours counts one).
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> before_last, last(b.size() + 1), row(b.size() + 1);
+/// Damerau-Levenshtein distance (optimal string alignment: a swap of neighbours counts one); anything beyond `most`
+/// where it is more than that.
+std::size_t distance(std::string_view a, std::string_view b, std::size_t most) {
+  std::vector<std::size_t> before_last(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   std::iota(last.begin(), last.end(), std::size_t{0});
   for (std::size_t i = 1; i <= a.size(); ++i) {
     row[0] = i;
@@ -107,7 +118,9 @@ std::size_t distance(std::string_view a, std::string_view b) {
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
         row[j] = std::min(row[j], before_last[j - 2] + 1);
     }
-    before_last = std::exchange(last, row);
+    if (*std::min_element(row.begin(), row.end()) > most && *std::min_element(last.begin(), last.end()) > most) break;
+    before_last.swap(last);
+    last.swap(row);
   }
   return last.back();
 }
@@ -133,16 +146,16 @@ bool Diagnostics::has_errors() const { return error_count() > 0; }
 
 std::string Diagnostics::to_text(std::size_t limit) const {
   std::string text, last_code;
-  std::size_t shown = 0;
+  std::size_t shown_errors = 0, shown_warnings = 0;
   const std::size_t errors = error_count();
   for (const Diagnostic* diagnostic : sorted(list_)) {
     const bool is_error = diagnostic->severity == Severity::error;
-    if (is_error && ++shown > limit) continue;
+    if (++(is_error ? shown_errors : shown_warnings) > limit) continue;
     text += weir::to_text(*diagnostic, file_, source_);
     if (is_error || errors == 0) last_code = diagnostic->code;
   }
   if (list_.empty()) return text;
-  return text + summary(errors, list_.size() - errors, errors - std::min(errors, limit), last_code);
+  return text + summary(errors, list_.size() - errors, limit, last_code);
 }
 
 std::string Diagnostics::to_json_lines() const {
@@ -173,7 +186,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
     const std::size_t gap =
         candidate.size() > word.size() ? candidate.size() - word.size() : word.size() - candidate.size();
     if (gap >= best_distance) continue;
-    const std::size_t edits = distance(word, candidate);
+    const std::size_t edits = distance(word, candidate, best_distance - 1);
     if (edits < best_distance) std::tie(best, best_distance) = std::tuple(std::string_view(candidate), edits);
   }
   return std::string(best);

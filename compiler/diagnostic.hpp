@@ -43,7 +43,7 @@ class Diagnostics {
   const std::string& file() const { return file_; }
 
   /// "file:line:col: error: message [code]", the source line, a caret, notes, help; sorted by place; at most `limit`
-  /// errors.
+  /// errors and as many warnings.
   std::string to_text(std::size_t limit = 20) const;
   /// One JSON object a line: {code, severity, message, file, span, pointer, notes, help}.
   std::string to_json_lines() const;

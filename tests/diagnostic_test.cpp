@@ -78,6 +78,15 @@ TEST_CASE("no diagnostics print nothing") {
   CHECK(Diagnostics("f", source).to_json_lines().empty());
 }
 
+TEST_CASE("warnings beyond the limit are counted") {
+  Diagnostics diagnostics("f", source);
+  for (int i = 0; i < 21; ++i) diagnostics.warning("W0301", {1, 1, 1, ""}, "doubt " + std::to_string(i));
+  const std::string text = diagnostics.to_text(20);
+  CHECK(text.find("doubt 19") != std::string::npos);
+  CHECK(text.find("doubt 20") == std::string::npos);
+  CHECK(text.find("… and 1 warning more\n21 warnings. More") != std::string::npos);
+}
+
 TEST_CASE("errors beyond the limit are counted") {
   Diagnostics diagnostics("f", source);
   for (int i = 0; i < 25; ++i) diagnostics.error("E0203", {1, 1, 1, ""}, "mistake " + std::to_string(i));

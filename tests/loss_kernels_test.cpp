@@ -17,9 +17,24 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
-const char* const loss_names[] = {"mean_absolute_error",      "mean_squared_error",
-                                  "categorical_crossentropy", "sparse_categorical_crossentropy",
-                                  "binary_crossentropy",      "value"};
+const char* const loss_names[] = {"mean_absolute_error",
+                                  "mean_squared_error",
+                                  "categorical_crossentropy",
+                                  "sparse_categorical_crossentropy",
+                                  "binary_crossentropy",
+                                  "huber",
+                                  "log_cosh",
+                                  "poisson",
+                                  "mean_absolute_percentage_error",
+                                  "mean_squared_logarithmic_error",
+                                  "hinge",
+                                  "squared_hinge",
+                                  "binary_focal_crossentropy",
+                                  "kl_divergence",
+                                  "cosine_similarity",
+                                  "categorical_hinge",
+                                  "categorical_focal_crossentropy",
+                                  "value"};
 const char* const metric_names[] = {"categorical_accuracy", "sparse_categorical_accuracy", "binary_accuracy", "mean"};
 
 const OpDef& op(std::string_view name) {
@@ -246,6 +261,39 @@ TEST_CASE("crossentropy of probabilities 0 and 1 is clipped and finite") {
     CHECK(loss.kernel_value(3) == doctest::Approx(loss.reference_value(3)).epsilon(1e-6));
     CHECK(deviation(loss.kernel_gradient(3), loss.reference_gradient(3)) <= 1e-6);
   }
+}
+
+TEST_CASE("at their kinks the losses have the gradients that Keras has") {
+  const auto slopes = [](const char* name, const Attributes& attributes, const std::vector<double>& x,
+                         const std::vector<double>& t) {
+    Measured loss = rows_case(name, attributes, static_cast<std::int64_t>(x.size()), x, t);
+    const Array gradient = loss.kernel_gradient(1, static_cast<double>(x.size()));
+    CHECK(gradient.data == loss.reference_gradient(1, static_cast<double>(x.size())).data);
+    return gradient.data;
+  };
+  using Values = std::vector<double>;
+  CHECK(slopes("huber", {{"delta", 0.5}}, {0.5, -0.5, 0, 4}, {0, 0, 0, 0}) == Values{0.5, -0.5, 0, 0.5});
+  CHECK(slopes("mean_absolute_percentage_error", {}, {2, 4}, {2, -4}) == Values{0, 25});
+  CHECK(slopes("hinge", {}, {1, -1, 2, 0}, {1, -1, 1, 1}) == Values{-1, 1, 0, -1});
+  CHECK(slopes("hinge", {{"zero_one", true}}, {1, -1, 2, 0}, {1, 0, 0, 1}) == Values{-1, 1, 1, -1});
+  CHECK(slopes("squared_hinge", {}, {1, -1, 2, 0}, {1, -1, 1, 1}) == Values{0, 0, 0, -2});
+  CHECK(slopes("mean_squared_logarithmic_error", {}, {-1, 0}, {1, 2}) == Values{0, 0});
+}
+
+TEST_CASE("probabilities 0 and 1 and rows of zeros leave the losses over rows finite") {
+  const std::vector<double> certain = {1, 0, 0, 0, 1, 0, 0.5, 0.5, 0}, targets = {0, 0, 1, 0, 1, 0, 1, 0, 0};
+  for (const char* name : {"kl_divergence", "categorical_focal_crossentropy", "binary_focal_crossentropy", "poisson"}) {
+    CAPTURE(std::string(name));
+    Measured loss = rows_case(name, {}, 3, certain, targets);
+    CHECK(std::isfinite(loss.kernel_value(3)));
+    CHECK(loss.kernel_value(3) == doctest::Approx(loss.reference_value(3)).epsilon(1e-6));
+    CHECK(deviation(loss.kernel_gradient(3), loss.reference_gradient(3)) <= 1e-6);
+  }
+  Measured none = rows_case("cosine_similarity", {}, 3, {0, 0, 0}, {1, 2, 3});
+  CHECK(none.kernel_value(1) == 0);
+  CHECK(none.kernel_gradient(1).data == std::vector<double>{0, 0, 0});
+  Measured outside = rows_case("categorical_hinge", {{"one_hot", std::int64_t{3}}}, 3, {1, 2, 3}, {3});
+  CHECK(std::isnan(outside.kernel_value(1)));
 }
 
 TEST_CASE("a class outside the axis makes a loss NaN and is never a hit") {

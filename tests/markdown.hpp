@@ -80,7 +80,8 @@ inline std::vector<std::string> files() {
   std::vector<std::string> found;
   for (auto entry = fs::recursive_directory_iterator(root()); entry != fs::recursive_directory_iterator(); ++entry) {
     const std::string name = entry->path().filename().string();
-    if (entry->is_directory() && (name.starts_with("build") || name.starts_with("."))) entry.disable_recursion_pending();
+    if (entry->is_directory() && (name.starts_with("build") || name.starts_with(".")))
+      entry.disable_recursion_pending();
     if (name.ends_with(".md")) found.push_back(entry->path().lexically_relative(root()).generic_string());
   }
   std::sort(found.begin(), found.end());
@@ -98,7 +99,8 @@ inline std::vector<std::string> links(const std::string& text) {
 
 /// Compares what stands between the markers <!-- generated: name --> and <!-- end --> with `text`; UPDATE_GOLDENS=1
 /// writes it instead.
-inline void check_generated(const std::string& file, const std::string& name, const std::string& text) {
+inline void check_generated(const std::string& file, const std::string& name, const std::string& table) {
+  const std::string text = "\n" + table + "\n";
   std::string whole = read(root() / file);
   const std::string opening = "<!-- generated: " + name + " -->\n", closing = "<!-- end -->";
   const std::size_t begin = whole.find(opening);

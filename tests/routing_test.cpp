@@ -233,7 +233,8 @@ TEST_CASE("gradients of a grouped kernel that part ways are added in its own lay
       { "name": "first", "type": "conv2d", "from": "x", "filters": 8, "kernel_size": 3, "groups": 2 },
       { "name": "second", "type": "conv2d", "filters": 8, "kernel_size": 3, "groups": 4 },
       { "name": "third", "type": "conv2d", "from": "second", "filters": 8, "kernel_size": 1, "groups": 8 },
-      { "name": "again", "type": "conv2d", "from": "third", "filters": 8, "kernel_size": 1, "groups": 8, "share": "third" }
+      { "name": "again", "type": "conv2d", "from": "third", "filters": 8, "kernel_size": 1, "groups": 8,
+        "share": "third" }
     ],
     "loss": { "terms": {
       "inner": { "type": "mean_squared_error", "at": "second", "target": { "constant": 1 }, "skip": ["first"] },

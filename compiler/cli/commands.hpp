@@ -96,6 +96,13 @@ struct GradientOptions {
 };
 int run_gradient(const GradientOptions& options, const Console& console);
 
+struct VerifyCommandOptions {
+  ModelOptions model;
+  std::int64_t batch_size = 4, samples = 20;
+  std::optional<std::uint64_t> seed;  ///< default: the specification's
+};
+int run_verify(const VerifyCommandOptions& options, const Console& console);
+
 struct WeightsInitOptions {
   ModelOptions model;
   std::optional<std::uint64_t> seed;

@@ -219,6 +219,18 @@ Command gradient_command(CLI::App& program, bool& json) {
   return flags.take(run_gradient);
 }
 
+Command verify_command(CLI::App& program, bool& json) {
+  Flags<VerifyCommandOptions> flags(
+      program, "verify", "Compiled gradients against a double-precision reference and central differences.", json);
+  auto& options = flags.options();
+  flags.model("SPEC", options.model);
+  flags.changes(options.model);
+  flags.number<std::int64_t>("--batch-size", options.batch_size, 1, "rows of made-up data; default 4");
+  flags.number<std::int64_t>("--samples", options.samples, 1, "entries a parameter to take differences at; default 20");
+  flags.number<std::uint64_t>("--seed", options.seed, 0, "of data and parameters; default: the specification's");
+  return flags.take(run_verify);
+}
+
 void add_weights_commands(CLI::App& program, bool& json, std::vector<Command>& commands) {
   CLI::App* group = program.add_subcommand("weights", "Parameters as safetensors: init, list, diff.");
   group->allow_extras();
@@ -245,14 +257,14 @@ bool contains(std::initializer_list<const char*> words, const std::string& word)
 
 }  // namespace
 
-bool is_later_command(const std::string& word) { return contains({"verify", "format", "init", "completion"}, word); }
+bool is_later_command(const std::string& word) { return contains({"format", "init", "completion"}, word); }
 bool is_later_flag(const std::string& flag) { return contains({"--resume", "--save-every"}, flag); }
 
 std::vector<Command> add_commands(CLI::App& program, bool& json) {
-  std::vector<Command> commands{check_command(program, json),   compile_command(program, json),
-                                show_command(program, json),    explain_command(program, json),
-                                train_command(program, json),   evaluate_command(program, json),
-                                predict_command(program, json), gradient_command(program, json)};
+  std::vector<Command> commands{
+      check_command(program, json),   compile_command(program, json),  show_command(program, json),
+      explain_command(program, json), train_command(program, json),    evaluate_command(program, json),
+      predict_command(program, json), gradient_command(program, json), verify_command(program, json)};
   add_weights_commands(program, json, commands);
   Flags<NoOptions> schema(program, "schema", "The JSON Schema of the format, for editors.", json);
   commands.push_back(schema.take([](const NoOptions&, const Console& console) { return run_schema(console); }));

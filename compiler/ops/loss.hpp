@@ -242,6 +242,13 @@ inline Dims class_rows_of(const Shape& shape) {
   return {batch, element_count(shape.dims) / batch / classes, classes};
 }
 
+/// A formula's settings are numbers; a flag is 1 or 0.
+inline double number_of(const Attributes& attributes, std::string_view name) {
+  for (const auto& [key, value] : attributes)
+    if (const bool* flag = key == name ? std::get_if<bool>(&value) : nullptr) return *flag ? 1 : 0;
+  return attributes.number(name);
+}
+
 /// loss_entries or loss_entries_gradient with the formula's own settings.
 inline void lower_entries(LowerContext& c, std::string_view kernel_formula,
                           std::initializer_list<std::string_view> settings = {}) {
@@ -261,7 +268,7 @@ inline void lower_entries(LowerContext& c, std::string_view kernel_formula,
   else
     kernel.write("value", "value");
   kernel.set("loss", std::string(kernel_formula));
-  for (std::string_view name : settings) kernel.set(std::string(name), c.attributes().number(name));
+  for (std::string_view name : settings) kernel.set(std::string(name), number_of(c.attributes(), name));
   set_denominator(kernel, denominator(c.attributes(), dims[1], shape.dims.size() > 1 ? shape.dims.back() : 1));
   kernel.emit();
 }

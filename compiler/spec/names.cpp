@@ -39,6 +39,14 @@ std::vector<std::string> Names::all(std::initializer_list<Kind> kinds) const {
   return names;
 }
 
+std::string Names::help(Reading& reading, std::string_view word, std::string_view what,
+                        std::initializer_list<Kind> kinds) const {
+  constexpr std::size_t few = 20;
+  if (reading.full() || !reading.may_suggest()) return "";
+  const std::vector<std::string> known = all(kinds);
+  return reading.suggestion(word, known, known.size() > few ? "" : fmt::format("{}: {}", what, fmt::join(known, ", ")));
+}
+
 std::string_view base_of(std::string_view node) { return node.substr(0, node.find(':')); }
 
 bool has_activation(const LayerSpec& layer) {
@@ -75,10 +83,8 @@ std::optional<Located<std::string>> read_node(Reading& reading, const Names& nam
   const Names::Entry* entry = names.find(base);
   if (!entry) {
     if (!names.complete()) return std::nullopt;
-    const auto known = names.all({Names::Kind::layer, Names::Kind::input});
-    const std::string list = known.size() > 20 ? "" : fmt::format("nodes: {}", fmt::join(known, ", "));
     reading.error("E0301", element.place, fmt::format("{}: \"{}\" names an unknown node {}", subject, key, quote(base)))
-        .help = reading.suggestion(base, known, list);
+        .help = names.help(reading, base, "nodes", {Names::Kind::layer, Names::Kind::input});
     return std::nullopt;
   }
   if (entry->kind == Names::Kind::term) {

@@ -31,6 +31,9 @@ class Names {
   const Entry* find(std::string_view name) const;
   /// In the order in which they were declared.
   std::vector<std::string> all(std::initializer_list<Kind> kinds) const;
+  /// For an unknown word: the nearest name of those kinds, or "what: " and all of them where they are few.
+  std::string help(Reading& reading, std::string_view word, std::string_view what,
+                   std::initializer_list<Kind> kinds) const;
 
  private:
   std::unordered_map<std::string, Entry> entries_;

@@ -175,11 +175,13 @@ class DocumentBuilder : public nlohmann::json_sax<json> {
 
   bool close() {
     const std::size_t end = (tokens_.start(), tokens_.end());
-    Place& place = stack_.back().container->place;
+    const Frame& frame = stack_.back();
+    Place& place = frame.container->place;
     const Place here = locator_.at(end);
-    const std::size_t start = stack_.back().start;
-    const auto rest = text_.substr(start, std::min(text_.find_first_of("\r\n", start), end) - start);
-    place.length = here.line == place.line ? here.column - place.column : characters(rest);
+    if (here.line == place.line)
+      place.length = here.column - place.column;
+    else
+      place.length = characters(text_.substr(frame.start, text_.find_first_of("\r\n", frame.start) - frame.start));
     stack_.pop_back();
     return true;
   }

@@ -32,6 +32,7 @@ void read_terms(Sections& sections, const Element& terms) {
 }
 
 void warn_without_term(Sections& sections, const Element& item) {
+  if (sections.reading.full()) return;
   std::set<std::string> nodes;
   for (const TermSpec& term : sections.spec.loss->terms)
     if (!term.at.value.empty()) nodes.insert(term.at.value);
@@ -56,11 +57,10 @@ void read_excluded(Sections& sections, const Element& item) {
   const Names::Entry* entry = sections.names.find(item.text);
   if (!entry && item.text == base_of(item.text)) {
     if (!sections.names.complete()) return;
-    const auto known = sections.names.all({Names::Kind::term, Names::Kind::layer, Names::Kind::input});
-    const std::string list = known.size() > 20 ? "" : fmt::format("nodes and terms: {}", fmt::join(known, ", "));
     reading
         .error("E0405", item.place, fmt::format("loss: \"exclude\" names an unknown node or term {}", quote(item.text)))
-        .help = reading.suggestion(item.text, known, list);
+        .help = sections.names.help(reading, item.text, "nodes and terms",
+                                    {Names::Kind::term, Names::Kind::layer, Names::Kind::input});
     return;
   }
   if (!entry && !read_node(reading, sections.names, sections.spec.layers, "loss", "exclude", item)) return;

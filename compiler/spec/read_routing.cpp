@@ -37,10 +37,9 @@ std::vector<Located<std::string>> read_owners(Sections& sections, const std::str
       continue;
     }
     if (!entry && !sections.names.complete()) continue;
-    const auto layers = sections.names.all({Names::Kind::layer});
     sections.reading
         .error("E0301", item.place, fmt::format("{}: \"{}\" names an unknown layer {}", subject, key, quote(item.text)))
-        .help = sections.reading.suggestion(item.text, layers, fmt::format("layers: {}", fmt::join(layers, ", ")));
+        .help = sections.names.help(sections.reading, item.text, "layers", {Names::Kind::layer});
   }
   return owners;
 }
@@ -74,10 +73,9 @@ void check_shares(Sections& sections) {
     const Names::Entry* entry = sections.names.find(layer.share);
     if (!entry || entry->kind != Names::Kind::layer) {
       if (!entry && !sections.names.complete()) continue;
-      const auto layers = sections.names.all({Names::Kind::layer});
       sections.reading
           .error("E0301", place, fmt::format("{}: \"share\" names an unknown layer {}", subject, quote(layer.share)))
-          .help = sections.reading.suggestion(layer.share, layers, fmt::format("layers: {}", fmt::join(layers, ", ")));
+          .help = sections.names.help(sections.reading, layer.share, "layers", {Names::Kind::layer});
       continue;
     }
     const LayerSpec& owner = sections.spec.layers.at(entry->index);

@@ -81,9 +81,8 @@ class TargetReader {
             fmt::format("the target's \"input\" must be an input, but {} is a layer", quote(element.text)))
           .help = fmt::format("write {{\"node\": {}}}", quote(element.text));
     } else if (!entry || entry->kind == Names::Kind::term || element.text != base_of(element.text)) {
-      const auto inputs = sections_.names.all({Names::Kind::input});
       error("E0301", element.place, fmt::format("\"target\" names an unknown input {}", quote(element.text))).help =
-          sections_.reading.suggestion(element.text, inputs, fmt::format("inputs: {}", fmt::join(inputs, ", ")));
+          sections_.names.help(sections_.reading, element.text, "inputs", {Names::Kind::input});
     } else {
       target_.kind = TargetSpec::Kind::input;
       target_.name = element.text;

@@ -118,10 +118,9 @@ std::optional<DataSet> read_set(Sections& sections, const std::string& name, con
     const Names::Entry* entry = sections.names.find(member.key);
     const bool input = entry && entry->kind == Names::Kind::input;
     if (!input && sections.names.complete()) {
-      const auto inputs = sections.names.all({Names::Kind::input});
       sections.reading
           .error("E0601", member.place, fmt::format("data: \"{}\" names an unknown input {}", name, quote(member.key)))
-          .help = sections.reading.suggestion(member.key, inputs, fmt::format("inputs: {}", fmt::join(inputs, ", ")));
+          .help = sections.names.help(sections.reading, member.key, "inputs", {Names::Kind::input});
     }
     const std::string subject = fmt::format("data for {} in \"{}\"", quote(member.key), name);
     auto source =

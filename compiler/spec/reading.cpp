@@ -36,7 +36,7 @@ bool contains(const std::vector<std::string>& list, std::string_view word) {
 
 }  // namespace
 
-bool Reading::full() { return diagnostics_.all().size() >= limits::mistakes; }
+bool Reading::full() const { return diagnostics_.all().size() >= limits::mistakes; }
 
 std::string Reading::from_flag(const Place& place, std::string message) const {
   if (place.line > 0) return message;
@@ -59,8 +59,8 @@ Diagnostic& Reading::warning(std::string_view code, const Place& place, std::str
 
 std::string Reading::suggestion(std::string_view word, const std::vector<std::string>& candidates,
                                 const std::string& fallback) {
-  constexpr std::size_t most_suggestions = 100;  // each walks over all candidates
-  if (++suggestions_ > most_suggestions) return fallback;
+  if (full() || !may_suggest()) return fallback;
+  words_compared_ += candidates.size();
   const std::string_view usual = usual_word(word);
   const std::string near =
       !usual.empty() && contains(candidates, usual) ? std::string(usual) : nearest(word, candidates);

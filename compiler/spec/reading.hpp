@@ -29,21 +29,26 @@ class Reading {
   Diagnostic& error(std::string_view code, const Place& place, std::string message);
   Diagnostic& warning(std::string_view code, const Place& place, std::string message);
   bool has_errors() const { return diagnostics_.has_errors(); }
+  /// No more mistakes are kept.
+  bool full() const;
   /// "did you mean …?" where a candidate is near (or is the usual word for it), else the fallback. "" with neither.
+  /// Comparing words takes time: of a file with thousands of mistakes, only the first ones get a suggestion.
   std::string suggestion(std::string_view word, const std::vector<std::string>& candidates,
                          const std::string& fallback = "");
+
+  bool may_suggest() const { return words_compared_ < most_words_compared; }
 
   /// True where the element is of that kind; else the mistake is reported. what: "layers".
   bool expect(const Element& element, Element::Kind kind, std::string_view subject, std::string_view key,
               std::string_view help = "");
 
  private:
-  bool full();
+  static constexpr std::size_t most_words_compared = 1'000'000;
   std::string from_flag(const Place& place, std::string message) const;
 
   Diagnostics& diagnostics_;
   std::vector<Origin> origins_;
-  std::size_t suggestions_ = 0;
+  std::size_t words_compared_ = 0;
   Diagnostic dropped_;
 };
 

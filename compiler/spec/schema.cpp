@@ -57,33 +57,39 @@ json list_of(json items, std::size_t least, std::size_t most) {
   return {{"type", "array"}, {"items", std::move(items)}, {"minItems", least}, {"maxItems", most}};
 }
 
-json value_schema(const AttributeDef& record) {
+/// One integer, a list of them, or one that stands for a list.
+json integers_schema(const AttributeDef& record) {
   const json integer = with_range({{"type", "integer"}}, record);
+  const auto count = static_cast<std::size_t>(record.count);
   switch (record.type) {
-    case AttributeType::flag:
-      return {{"type", "boolean"}};
-    case AttributeType::integer:
-      return integer;
-    case AttributeType::number:
-      return with_range({{"type", "number"}, {"minimum", -most_float}, {"maximum", most_float}}, record);
-    case AttributeType::word:
-      return record.words.empty() ? json{{"type", "string"}} : json{{"enum", record.words}};
-    case AttributeType::sizes: {
-      const auto count = static_cast<std::size_t>(record.count);
+    case AttributeType::sizes:
       return {{"anyOf", {integer, list_of(integer, count, count)}}};
-    }
     case AttributeType::integers:
       return list_of(integer, 1, limits::rank);
     case AttributeType::padding:
       return {{"anyOf", {{{"enum", {"valid", "same"}}}, list_of(list_of(integer, 2, 2), 2, 2)}}};
+    default:
+      return integer;
+  }
+}
+
+json value_schema(const AttributeDef& record) {
+  switch (record.type) {
+    case AttributeType::flag:
+      return {{"type", "boolean"}};
+    case AttributeType::number:
+      return with_range({{"type", "number"}, {"minimum", -most_float}, {"maximum", most_float}}, record);
+    case AttributeType::word:
+      return record.words.empty() ? json{{"type", "string"}} : json{{"enum", record.words}};
     case AttributeType::initializer:
       return reference("initializer");
     case AttributeType::activation:
       return {{"enum", activation_names()}};
     case AttributeType::axis:
-      break;
+      return {{"type", "integer"}, {"minimum", -static_cast<std::int64_t>(limits::rank)}, {"maximum", -1}};
+    default:
+      return integers_schema(record);
   }
-  return {{"type", "integer"}, {"minimum", -static_cast<std::int64_t>(limits::rank)}, {"maximum", -1}};
 }
 
 /// An object of known keys, and of keys that mean nothing to weir.

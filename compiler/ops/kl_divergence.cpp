@@ -1,0 +1,72 @@
+// ℓ = Σ t·log(t / p) over a row, prediction p and target t clipped to [1e-7, 1]; no gradient where p was clipped.
+#include "compiler/ops/row_loss.hpp"
+
+namespace weir::ops {
+namespace {
+
+double clip(double v) { return std::clamp(v, 1e-7, 1.0); }
+
+double value(const LossRow& row, const Attributes&) {
+  double sum = 0;
+  for (std::size_t i = 0; i < row.x.size(); ++i) sum += clip(row.t[i]) * std::log(clip(row.t[i]) / clip(row.x[i]));
+  return sum;
+}
+std::vector<double> slopes(const LossRow& row, const Attributes&) {
+  std::vector<double> result;
+  for (std::size_t i = 0; i < row.x.size(); ++i)
+    result.push_back(row.x[i] < 1e-7 || row.x[i] > 1 ? 0 : -clip(row.t[i]) / row.x[i]);
+  return result;
+}
+
+void lower(LowerContext& c) { lower_rows(c, "kl_divergence"); }
+
+const OpDef kl_divergence_gradient = loss_gradient(
+    "kl_divergence.gradient", "gradient = -target / prediction · weight / D, 0 where the prediction was clipped",
+    infer_loss_gradient, lower, rows_gradient_reference<slopes>);
+
+void gradient(GradientContext& c) { emit_loss_gradient(c, kl_divergence_gradient); }
+
+/// Predictions inside 0 and 1, targets with 0 and 1 among them.
+double probabilities(std::size_t operand, std::int64_t i) {
+  return operand ? 0.25 * static_cast<double>((i * 3) % 5) : 0.125 + 0.1875 * static_cast<double>((i * 3) % 5);
+}
+double classes(std::size_t operand, std::int64_t i) {
+  return operand ? static_cast<double>((i * 2) % 4) : probabilities(0, i);
+}
+
+}  // namespace
+
+extern const OpDef kl_divergence;
+const OpDef kl_divergence{
+    .name = "kl_divergence",
+    .summary = "divergence of a predicted distribution from the target one",
+    .equation = "value = mean over rows of Σ target · log(target / prediction)",
+    .role = Role::loss,
+    .operands = loss_operands(),
+    .results = {"value"},
+    .attributes = {reduction_attribute()},
+    .constraints = {"C1: the node is f32", "C2: prediction and target have the same shape, after one_hot",
+                    "C3: the node has a class axis"},
+    .infer = infer_classes,
+    .gradient = gradient,
+    .lower = lower,
+    .reference = rows_reference<value>,
+    .class_target = true,
+    .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}, .fill = probabilities},
+                 {.name = "image",
+                  .inputs = {batched({2, 3, 4}), batched({2, 3, 4})},
+                  .attributes = {{"reduction", std::string("batch_mean")}},
+                  .fill = probabilities},
+                 {.name = "one_hot",
+                  .inputs = {batched({4}), batched({}, DType::i32)},
+                  .attributes = {{"one_hot", std::int64_t{4}}},
+                  .fill = classes},
+                 {.name = "constant_target",
+                  .inputs = {batched({4})},
+                  .attributes = {{"constant", 0.25}},
+                  .fill = probabilities},
+                 {.name = "one_class", .inputs = {batched({1}), batched({1})}, .fill = probabilities, .batch = 1}},
+    .internals = {&kl_divergence_gradient},
+};
+
+}  // namespace weir::ops
