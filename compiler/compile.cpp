@@ -127,7 +127,7 @@ void compile_programs(Compilation& c) {
 
 Compiled compile(std::string_view text, const CompileOptions& options, const Target* target) {
   Compiled compiled{nullptr, Diagnostics(options.name, std::string(text))};
-  const Spec spec = parse_spec(text, options.name, compiled.diagnostics, {options.set, options.exclude});
+  const Spec spec = parse_spec(text, options.name, compiled.diagnostics, {options.set, options.exclude, options.train});
   if (compiled.diagnostics.has_errors()) return compiled;
   std::unique_ptr<Target> host;
   if (!target) host = host_target(options.threads > 0 ? options.threads : usable_cpus());

@@ -195,7 +195,7 @@ struct Session::State {
     if (input.dtype != DType::f32 || all_within(static_cast<const float*>(view.data), count * values, 0)) return;
     for (std::int64_t r = 0; r < count; ++r)
       if (!all_within(reinterpret_cast<const float*>(row(view, r, values)), values, 0))
-        throw Error(ErrorCode::non_finite,
+        throw Error(ErrorCode::invalid_data,
                     "input \"" + input.name + "\", row " + std::to_string(r) + ", is not finite");
   }
 

@@ -28,7 +28,7 @@ Json evaluation_json(const std::string& set, const EpochValues& values) {
 }  // namespace
 
 int run_evaluate(const EvaluateOptions& options, const Console& console) {
-  const Model model = load_model(options.model, console);
+  const Model model = load_model(options.model, console, {}, false);
   CompileOptions compile_options;
   compile_options.train = compile_options.predict = false;
   const auto plan = plan_of(model, options.model, compile_options, console);

@@ -44,7 +44,7 @@ int explain_code(const std::string& word, const Console& console) {
 
 int run_explain(const ExplainOptions& options, const Console& console) {
   if (looks_like_a_code(options.model.file)) return explain_code(options.model.file, console);
-  const Model model = load_model(options.model, console);
+  const Model model = load_model(options.model, console, {}, false);
   Diagnostics diagnostics(model.file, model.text);
   const Explanation explanation = explain(model.spec, diagnostics);
   show(diagnostics, console);

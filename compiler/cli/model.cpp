@@ -91,13 +91,13 @@ void refuse_errors(const Diagnostics& diagnostics) {
                       fmt::format("{} has {} errors", diagnostics.file(), diagnostics.error_count()));
 }
 
-Model load_model(const ModelOptions& options, const Console& console, const NamedTexts& settings) {
+Model load_model(const ModelOptions& options, const Console& console, const NamedTexts& settings, bool training) {
   Model model;
   model.file = options.file;
   model.stem = stem_of(options.file);
   model.folder = std::filesystem::path(options.file).parent_path();
   model.text = read_text(options.file, "model");
-  model.overrides = {options.set, options.exclude};
+  model.overrides = {options.set, options.exclude, training};
   if (is_plan_text(model.text)) {
     model.plan = std::make_shared<const Plan>(plan_from_json(model.text));
     refuse_on_plan(options, *model.plan);

@@ -32,7 +32,8 @@ bool is_plan_text(std::string_view text);
 /// Reads and checks the file. A wrong specification is shown on console.err, then SpecRefused is thrown. settings:
 /// flags with a key in `train` (path, value), applied to a SPEC and to a PLAN's embedded text alike. Throws
 /// Error(invalid_argument) where --exclude, --set or --threads meet a PLAN.
-Model load_model(const ModelOptions& options, const Console& console, const NamedTexts& settings = {});
+Model load_model(const ModelOptions& options, const Console& console, const NamedTexts& settings = {},
+                 bool training = true);
 
 /// The model's own plan, or a new one. Warnings are shown where `warn`; a wrong specification as in load_model.
 /// `options` says which programs; the flags of the model are filled in here.

@@ -91,7 +91,7 @@ Json prediction_json(const std::string& output, const std::string& set, const Pr
 }  // namespace
 
 int run_predict(const PredictOptions& options, const Console& console) {
-  const Model model = load_model(options.model, console);
+  const Model model = load_model(options.model, console, {}, false);
   CompileOptions compile_options;
   compile_options.train = compile_options.evaluate = false;
   compile_options.taps = options.at;

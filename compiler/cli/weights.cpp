@@ -114,7 +114,7 @@ std::string difference_text(const Difference& difference) {
 }  // namespace
 
 int run_weights_init(const WeightsInitOptions& options, const Console& console) {
-  const Model model = load_model(options.model, console);
+  const Model model = load_model(options.model, console, {}, false);
   CompileOptions compile_options;
   compile_options.train = compile_options.evaluate = false;
   const auto plan = plan_of(model, options.model, compile_options, console);

@@ -57,7 +57,7 @@ std::vector<KeyDef> make_term_keys() {
       later("ignore_class", "a class that does not count"),
       optional("stop_at", "nodes", "nodes where the gradient of this term ends"),
       optional("skip", "nodes", "layers whose parameters get nothing from this term"),
-      optional("only", "nodes", "the only layers whose parameters this term trains"),
+      optional("only", "some_nodes", "the only layers whose parameters this term trains"),
   };
 }
 

@@ -28,6 +28,10 @@ std::vector<Located<std::string>> read_owners(Sections& sections, const std::str
   const Element* list = reader.find(key);
   if (!list || !sections.reading.expect(*list, Kind::list, subject, key, "a list of layers, such as [\"conv_1\"]"))
     return owners;
+  if (key == "only" && list->items.empty())
+    sections.reading
+        .error("E0204", list->place, fmt::format("{}: \"only\" is empty, so the term would train nothing", subject))
+        .help = "leave it out, or give the term \"weight\": 0 to watch it";
   for (const Element& item : list->items) {
     if (refuse_pattern(sections.reading, subject, key, item)) continue;
     if (!sections.reading.expect(item, Kind::text, subject, key, "names of layers")) continue;

@@ -266,6 +266,7 @@ json definitions() {
   all["inputs"]["minProperties"] = 1;
   all["layers"] = list_of(by_type(op_names({Role::layer}), "layer"), 1, limits::layers);
   all["nodes"] = {{"type", "array"}, {"items", reference("node")}};
+  all["some_nodes"] = {{"type", "array"}, {"items", reference("node")}, {"minItems", 1}};
   all["outputs"] = {{"type", "array"}, {"items", reference("node")}, {"minItems", 1}, {"uniqueItems", true}};
   all["exclude"] = {{"type", "array"}, {"items", reference("node")}};
   all["terms"] = named(by_type(op_names({Role::loss}), "loss"));
