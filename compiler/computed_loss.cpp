@@ -4,6 +4,7 @@
 #include <cfloat>
 #include <cmath>
 
+#include "runtime/error.hpp"
 #include "runtime/random.hpp"
 
 namespace weir {
@@ -72,6 +73,20 @@ Session open_session(const VerifySubjects& subjects, const VerifySubject& subjec
   return session;
 }
 
+void do_step(Session& session, const MadeUpBatch& batch, bool update) {
+  try {
+    if (update)
+      session.train_step(batch.feed());
+    else
+      session.gradient_step(batch.feed());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::non_finite) throw;
+    throw Error(ErrorCode::invalid_spec, std::string("there is nothing to compare at the made-up inputs and "
+                                                     "parameters, take another seed or batch size: ") +
+                                             error.what());
+  }
+}
+
 ComputedLoss compute_loss(const VerifySubjects& subjects, const VerifySubject& subject, const MadeUpBatch& batch) {
   ComputedLoss loss;
   const Interpreter reference = compute_reference(subjects, subject.training, batch);
@@ -84,7 +99,7 @@ ComputedLoss compute_loss(const VerifySubjects& subjects, const VerifySubject& s
   measure_rounding(reference, subjects.batch, key, loss);
   measure_noise(reference, subjects.batch, key, loss);
   Session session = open_session(subjects, subject, batch);
-  session.gradient_step(batch.feed());
+  do_step(session, batch, false);
   for (const OutputBinding& binding : subject.plan->find(ProgramKind::train, subjects.batch)->gradients) {
     loss.compiled.push_back(binding.name);
     if (const auto found = loss.gradients.find(binding.name); found != loss.gradients.end())

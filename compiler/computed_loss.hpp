@@ -24,5 +24,8 @@ ComputedLoss compute_loss(const VerifySubjects& subjects, const VerifySubject& s
 Interpreter compute_reference(const VerifySubjects& subjects, const TrainingGraph& training, const MadeUpBatch& batch);
 /// With the batch's parameters, no step done: it draws the same random numbers as the reference.
 Session open_session(const VerifySubjects& subjects, const VerifySubject& subject, const MadeUpBatch& batch);
+/// A training step, or a gradient step without the update. Throws Error(invalid_spec) where it is not finite: the batch
+/// is ours, so it is no divergence of the user's.
+void do_step(Session& session, const MadeUpBatch& batch, bool update);
 
 }  // namespace weir

@@ -215,8 +215,9 @@ class Verification {
 
   void check_untouched() {
     Session session = open_session(subjects_, subjects_.whole, batch_);
-    session.train_step(batch_.feed());
-    session.train_step(batch_.feed());
+    session.set_learning_rate(1e-3);  // the specification's may be 0, and then nothing would move
+    do_step(session, batch_, true);
+    do_step(session, batch_, true);
     const std::set<ValueId> behind = behind_trained_terms();
     for (const Value& value : graph().values) {
       const std::string reason = reason_to_stay(value, behind);
@@ -319,8 +320,7 @@ VerifySubjects prepare_verify(std::string_view text, const VerifyOptions& option
 }
 
 VerifyReport verify_gradients(const VerifySubjects& subjects, const VerifyOptions& options) {
-  if (options.batch < 1 || options.samples < 1)
-    throw Error(ErrorCode::invalid_argument, "verify needs a batch size and a number of samples of at least 1");
+  if (options.samples < 1) throw Error(ErrorCode::invalid_argument, "verify needs at least 1 sample of each parameter");
   return Verification(subjects, options).run();
 }
 

@@ -1,5 +1,7 @@
 // The plan as a file: JSON, format "weir-plan/1", one recipe a line where a person would want it. Reading trusts
 // nothing: types and ranges are checked here with the JSON pointer of the culprit, meaning by validate_plan.
+#include <limits>
+
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.hpp"
@@ -12,6 +14,9 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view format_word = "weir-plan/1";
 constexpr std::size_t most_text = std::size_t{256} << 20;
 constexpr int deepest = 64;
+constexpr std::int64_t least_integer = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t most_integer =
+    std::numeric_limits<std::int64_t>::max();  // settings are any 64-bit integers (hashes)
 
 // ---- writing
 // --------------------------------------------------------------------------------------------------------------------
@@ -232,7 +237,7 @@ Initializer read_initializer(const Reader& reader) {
 AttributeValue read_attribute(const Reader& reader) {
   const Json& json = reader.json();
   if (json.is_boolean()) return reader.flag();
-  if (json.is_number_integer()) return reader.integer(std::int64_t{-1} << 62);
+  if (json.is_number_integer()) return reader.integer(least_integer, most_integer);
   if (json.is_string()) return reader.text();
   if (reader.has("number")) return reader["number"].number();
   if (reader.has("type")) return read_initializer(reader);
@@ -242,7 +247,7 @@ AttributeValue read_attribute(const Reader& reader) {
     return numbers;
   }
   std::vector<std::int64_t> integers;
-  reader.each([&](const Reader& item) { integers.push_back(item.integer(std::int64_t{-1} << 62)); });
+  reader.each([&](const Reader& item) { integers.push_back(item.integer(least_integer, most_integer)); });
   return integers;
 }
 

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <limits>
 #include <random>
 
 #include "tests/message_of.hpp"
@@ -60,6 +61,21 @@ TEST_CASE("a plan read from its file is the plan that was written, and runs to t
   std::vector<std::byte> a, b;
   CHECK(trained_total(plan, a) == trained_total(read, b));
   CHECK(a == b);
+}
+
+TEST_CASE("every 64-bit integer of a setting survives the file") {
+  Plan plan = small_plan(fixed_target(1).get());
+  for (std::int64_t value : {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}) {
+    Recipe dropout{.kernel = "dropout", .threads = 1};
+    const Shape rows{{2, 3}, "nc", "nc"};
+    dropout.operands = {{"src", Access::read, DType::f32, rows},
+                        {"seed", Access::read, DType::f64, {}},
+                        {"step", Access::read, DType::f64, {}},
+                        {"dst", Access::write, DType::f32, rows}};
+    dropout.attributes = {{"rate", 0.5}, {"name_hash", value}};
+    plan.recipes.push_back(dropout);
+  }
+  CHECK(plan_from_json(plan_to_json(plan)) == plan);
 }
 
 TEST_CASE("compiling twice gives the same file") { CHECK(plan_to_json(small_plan()) == plan_to_json(small_plan())); }

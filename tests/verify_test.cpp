@@ -287,7 +287,9 @@ TEST_CASE("terms that do not add up to the whole are found") {
 
 TEST_CASE("a parameter that changes and must not is found") {
   VerifySubjects subjects = prepared(base);
-  subjects.whole.plan = prepared(with(base, R"("exclude": ["other_tail"], )", "")).whole.plan;
+  // A learning rate of 0 must not hide it.
+  const std::string more = with(with(base, R"("exclude": ["other_tail"], )", ""), "0.01", "0");
+  subjects.whole.plan = prepared(more).whole.plan;
   const VerifyReport report = verify_gradients(subjects, {});
   CHECK(some_problem_says(report, "other_tail.kernel is reached by no trained term", "changed it"));
   CHECK(some_problem_says(report, "total", "other_tail.kernel must not move with it, but the plan has a gradient"));
@@ -338,6 +340,16 @@ TEST_CASE("a gradient that cancels to nothing is judged by what rounding leaves 
   const VerifyReport report = verify_gradients(prepared(text), {});
   CHECK_MESSAGE(report.holds(), lines(report.problems()));
   CHECK(check_of(report.total, "conv.bias").checked == 8);
+}
+
+TEST_CASE("a loss that is not finite at the made-up point is said to be so") {
+  const command_line::Workspace work;
+  work.write("log.weir.json", with(command_line::small_spec, R"("mean_absolute_error", "at": "hidden")",
+                                   R"("poisson", "at": "hidden:linear")"));
+  const auto outcome = command_line::run({"verify", work.path("log.weir.json"), "--threads", "1"});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.says("take another seed or batch size: loss tame is not finite"));
+  CHECK_THROWS_AS(verify_gradients(prepared(base), {.samples = 0}), Error);
 }
 
 TEST_CASE("progress runs from 0 towards 1") {
