@@ -415,9 +415,10 @@ std::vector<std::string> Session::load_weights(const std::map<std::string, Tenso
   std::string misfits;
   std::vector<std::string> kept;
   for (const auto& [name, tensor] : weights) {
+    const std::string& wanted = name;  // a structured binding may not be captured
     const auto& parameters = state_->plan->parameters;
-    const auto found =
-        std::find_if(parameters.begin(), parameters.end(), [&](const Parameter& entry) { return entry.name == name; });
+    const auto found = std::find_if(parameters.begin(), parameters.end(),
+                                    [&](const Parameter& entry) { return entry.name == wanted; });
     if (found == parameters.end())
       misfits += "\n  " + name + " is no parameter of the model";
     else if (found->dims != tensor.dims || tensor.dtype != DType::f32)
