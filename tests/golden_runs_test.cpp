@@ -67,7 +67,8 @@ void reproduce(const std::string& name, int threads, const std::string& weights)
   session.load_weights(run.initial);
   session.gradient_step(batch_of(run, 0));
   for (const auto& [parameter, gradient] : run.gradients) {
-    INFO(parameter);
+    const std::string label = parameter;
+    INFO(label);
     CHECK(largest_difference(session.gradient(parameter), gradient) <= 1e-3 * largest(gradient));
   }
   for (const Parameter& parameter : session.plan().parameters)
@@ -81,7 +82,8 @@ void reproduce(const std::string& name, int threads, const std::string& weights)
       CHECK(term.value == doctest::Approx(loss.at(std::string(term.name)).get<double>()).epsilon(1e-4));
   }
   for (const auto& [parameter, expected] : run.expected) {
-    INFO(parameter, " ", weights);
+    const std::string label = parameter;
+    INFO(label, " ", weights);
     CHECK(largest_difference(session.parameter(parameter), expected) <= 2e-4);
   }
 }
@@ -146,7 +148,8 @@ TEST_CASE("the double-precision interpreter reproduces the first recorded step")
     double worst = 0;
     for (std::int64_t i = 0; i < found.count(); ++i)
       worst = std::max(worst, std::abs(found[i] - static_cast<double>(gradient.data<float>()[i])));
-    INFO(parameter);
+    const std::string label = parameter;
+    INFO(label);
     CHECK(worst <= 1e-5 * largest(gradient));
   }
 }

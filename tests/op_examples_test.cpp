@@ -95,7 +95,8 @@ TEST_CASE("every differentiable op has examples, and each gives a gradient that 
     }
   });
   for (const auto& [op, gradient] : most) {
-    INFO(op);
+    const std::string label = op;
+    INFO(label);
     CHECK(gradient > 1e-6);
   }
   CHECK(most.size() > 15);

@@ -197,7 +197,8 @@ TEST_CASE("references give the values that Keras gives") {
       node.compute();
       for (const auto& [name, expected] : recorded.at("results").items()) {
         if (std::find(op->results.begin(), op->results.end(), name) == op->results.end()) continue;
-        INFO(name);
+        const std::string label = name;
+        INFO(label);
         CHECK(deviation(node.result(name), recorded_array(expected)) <= tolerance(recorded));
         ++compared;
       }
@@ -217,7 +218,8 @@ TEST_CASE("references give the gradients that Keras gives") {
       node.compute();
       node.backward();
       for (const auto& [name, expected] : recorded.at("gradients").items()) {
-        INFO(name);
+        const std::string label = name;
+        INFO(label);
         const Array* gradient = node.gradient(name);
         REQUIRE(gradient);
         CHECK(deviation(*gradient, recorded_array(expected)) <= tolerance(recorded));

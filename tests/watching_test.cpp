@@ -86,7 +86,8 @@ TEST_CASE("a run moves parameters and statistics at all") {
 TEST_CASE("adding a watcher or an excluded term leaves every parameter and statistic bit-identical") {
   const auto expected = train(base);
   for (const auto& [what, text] : watchers()) {
-    INFO(what);
+    const std::string label = what;
+    INFO(label);
     CHECK(train(text) == expected);
   }
 }
@@ -95,7 +96,8 @@ TEST_CASE("the text of the trained steps is the same with and without watchers")
   const std::string expected = trained_steps(base);
   CHECK(expected.find("convolution_forward") != std::string::npos);
   for (const auto& [what, text] : watchers()) {
-    INFO(what);
+    const std::string label = what;
+    INFO(label);
     CHECK(trained_steps(text) == expected);
   }
 }
