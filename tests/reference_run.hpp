@@ -55,8 +55,8 @@ inline Array drawn(const Value& value, std::int64_t batch, std::uint64_t seed, i
   Array array(full_dims(value.type, batch));
   const auto is = [&](std::string_view word) { return value.name.find(word) != std::string::npos; };
   const double scale = std::pow(0.8, draw);
-  const double fan_in = static_cast<double>(array.count()) / static_cast<double>(std::max<std::int64_t>(
-                                                                1, array.dims.empty() ? 1 : array.dims.back()));
+  const double fan_in = static_cast<double>(array.count()) /
+                        static_cast<double>(std::max<std::int64_t>(1, array.dims.empty() ? 1 : array.dims.back()));
   for (double& x : array.data) {
     if (value.type.dtype == DType::i32)
       x = std::floor(dice.uniform() * std::stod(value.name.substr(7)));
