@@ -140,7 +140,7 @@ class Examination {
         size = std::max(size, std::abs(term.constant_weight) * largest(part));
         for (std::int64_t i = 0; i < sum.count(); ++i) sum[i] += term.constant_weight * part[i];
       }
-      expect(largest(sum) <= 1e-11 * size + 1e-7 * noise(*whole_),
+      expect(largest(sum) <= 1e-11 * size + 1e-13 * added_up(*whole_),
              name + ": the interpreter's gradient is not the sum over terms");
     }
   }
@@ -226,26 +226,11 @@ class Examination {
     return session;
   }
 
-  /// Rounding in what a gradient is a sum of: more than relative to its largest entry where it cancels, as for a bias
-  /// before a batch_normalization.
-  static double noise(const Interpreter& run) {
-    double most = 0;
-    for (const Node& node : run.training().graph.nodes)
-      if (node.live && node.section == Section::backward)
-        for (ValueId result : node.results)
-          if (result != none) {
-            double sum = 0;
-            for (double x : run.value(result).data) sum += std::abs(x);
-            most = std::max(most, sum);
-          }
-    return rounding * most;
-  }
-
   void compiled_gradients(const std::shared_ptr<const Plan>& plan, const std::string& target) {
     Session session = session_of(plan);
     const StepResult result = session.gradient_step(feed(*plan));
     check_total(result, target);
-    const double floor = noise(*whole_);
+    const double floor = rounding * added_up(*whole_);
     for (const Parameter& parameter : plan->parameters) {
       if (parameter.statistic) continue;
       const std::string what = parameter.name + " (" + target + "): ";
@@ -305,7 +290,7 @@ class Examination {
       part.gradient_step(feed(*alone));
       for (const Parameter& parameter : alone->parameters) add_part(part, parameter, term, sums);
     }
-    const double floor = 3 * noise(*whole_);
+    const double floor = 3 * rounding * added_up(*whole_);
     for (const auto& [name, sum] : sums)
       expect(largest_difference(whole.gradient(name), sum) <= tolerance * largest(sum) + floor,
              name + ": the compiled gradient is not the sum over terms");

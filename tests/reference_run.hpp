@@ -100,6 +100,32 @@ inline double largest(const Array& array) {
   return most;
 }
 
+inline double sum_of_sizes(const Array& array) {
+  double sum = 0;
+  for (double x : array.data) sum += std::abs(x);
+  return sum;
+}
+
+/// What a parameter's gradient is added up from, for a bound of its rounding: more than its largest entry where it
+/// cancels, as for a bias before a batch_normalization or for a target that equals its prediction.
+inline double added_up(const Interpreter& run) {
+  const TrainingGraph& training = run.training();
+  double most = 0, seeds = 0;
+  for (const Node& node : training.graph.nodes)
+    if (node.live && node.section == Section::backward)
+      for (ValueId result : node.results)
+        if (result != none) most = std::max(most, sum_of_sizes(run.value(result)));
+  for (const LossTerm& term : training.terms) {
+    if (term.role != TermRole::trained) continue;
+    const Array& prediction = run.value(term.prediction);
+    const std::string reduction = training.graph.node(term.node).attributes.word("reduction");
+    const double entries = static_cast<double>(prediction.count());
+    const double divisor = reduction == "mean" ? entries : reduction == "sum" ? 1 : prediction.dims.front();
+    seeds += term.constant_weight * (entries + sum_of_sizes(prediction)) / divisor;
+  }
+  return std::max(most, seeds);
+}
+
 /// How far a node is from its nearest kink, relative to its values. Exactly on a kink is another matter: f32 and double
 /// both hit it, but no difference tells the slope there.
 class Kinks {
@@ -123,18 +149,28 @@ class Kinks {
   void visit(const Node& node) {
     const std::string_view op = node.op->name;
     if (op == "relu") {
-      const Array& x = operand(node, 0);
-      for (double value : x.data) gap(value, largest(x));
+      const double size = largest(operand(node, 0));
+      for (double value : operand(node, 0).data) gap(value, size);
     } else if (op == "max_pooling2d") {
       pooling(node);
     } else if (op == "mean_absolute_error") {
-      const Array& x = operand(node, 0);
-      for (std::int64_t i = 0; i < x.count(); ++i)
-        gap(x[i] - (node.operands[1] == none ? node.attributes.number("constant") : operand(node, 1)[i]), 1);
-    } else if (!node.op->logits_behind.empty() && !node.attributes.flag("from_logits")) {
+      for (std::int64_t i = 0; i < operand(node, 0).count(); ++i) gap(operand(node, 0)[i] - target(node, i), 1);
+    } else if (op == "hinge") {
+      for (std::int64_t i = 0; i < operand(node, 0).count(); ++i)
+        gap(1 - (2 * target(node, i) - 1) * operand(node, 0)[i], 1);
+    } else if (reads_probabilities(node)) {
       for (double p : operand(node, 0).data)
-        if (p < 1e-3 || p > 1 - 1e-3) nearest_ = 0;
+        if (p < 1e-3 || p > 1 - 1e-3) nearest_ = 0;  // steep there, and clipped further out
     }
+  }
+
+  static bool reads_probabilities(const Node& node) {
+    const std::string_view op = node.op->name;
+    if (op == "kl_divergence" || op == "poisson") return true;
+    return !node.op->logits_behind.empty() && !node.attributes.flag("from_logits");
+  }
+  double target(const Node& node, std::int64_t entry) const {
+    return node.operands[1] == none ? node.attributes.number("constant") : operand(node, 1)[entry];
   }
 
   void pooling(const Node& node) {

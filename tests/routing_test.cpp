@@ -174,7 +174,8 @@ TEST_CASE("stop_gradient at a layer holds for every term") {
 TEST_CASE("a frozen layer gets no gradient and no state, and what is before it still learns") {
   const std::string text = with(chain, "/*b*/", R"(, "trainable": false)");
   CHECK(verified(text) == Names{"a", "norm", "c", "d"});
-  for (const Parameter& parameter : compiled(text)->parameters)
+  const std::shared_ptr<const Plan> plan = compiled(text);
+  for (const Parameter& parameter : plan->parameters)
     if (parameter.name == "b.kernel") CHECK(parameter.state.empty());
 }
 
@@ -207,7 +208,8 @@ TEST_CASE("a layer that shares owns nothing, and the owner hears both uses") {
            R"("name": "b0", "type": "dense", "units": 4, "activation": "tanh" },
     { "name": "b", "type": "dense", "share": "b0", "units": 4, "activation": "tanh" })");
   CHECK(verified(shared) == Names{"a", "norm", "b0", "c", "d"});
-  for (const Parameter& parameter : compiled(shared)->parameters) CHECK(parameter.name.substr(0, 2) != "b.");
+  const std::shared_ptr<const Plan> plan = compiled(shared);
+  for (const Parameter& parameter : plan->parameters) CHECK(parameter.name.substr(0, 2) != "b.");
   const Compiled misfit = compile(with(shared, "\"share\": \"b0\"", "\"share\": \"c\""));
   CHECK_FALSE(misfit.plan);
   CHECK(misfit.diagnostics.to_text().find("needs a kernel [4, 2], but c.kernel, which is shared, is [4, 4]") !=
