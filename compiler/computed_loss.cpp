@@ -62,7 +62,7 @@ Interpreter compute_reference(const VerifySubjects& subjects, const TrainingGrap
   Interpreter run(training, subjects.batch);
   for (const auto* values : {&batch.inputs, &batch.parameters})
     for (const auto& [name, tensor] : *values) run.set(name, as_array(tensor));
-  if (training.graph.find("seed") != none) run.set_scalar("seed", static_cast<double>(subjects.seed));
+  if (training.graph.find_scalar("seed") != none) run.set_scalar("seed", static_cast<double>(subjects.seed));
   run.compute();
   return run;
 }

@@ -257,6 +257,7 @@ Explanation explain(const Spec& spec, Diagnostics& diagnostics) {
   Explanation all;
   all.model = spec.name;
   if (diagnostics.has_errors()) return all;
+  all.profiles = profile_differences(spec);
   if (spec.loss) {
     const TrainingGraph training = attach_all(spec, graph, diagnostics);
     if (diagnostics.has_errors()) return all;
@@ -286,6 +287,7 @@ std::string to_text(const Explanation& all) {
   text += '\n' + influence_table(all);
   const std::string untrained = untrained_sentences(all);
   if (!untrained.empty() && !all.terms.empty()) text += '\n' + untrained;
+  if (const std::string profiles = to_text(all.profiles); !profiles.empty()) text += '\n' + profiles;
   return text;
 }
 
@@ -298,6 +300,10 @@ std::string to_json(const Explanation& all) {
     json["metrics"].push_back(
         {{"name", metric.name}, {"type", metric.type}, {"at", metric.at}, {"behind", metric.behind}});
   for (const auto& parameter : all.parameters) json["parameters"].push_back(parameter_json(all, parameter));
+  json["profiles"] = nlohmann::ordered_json::array();
+  for (const auto& one : all.profiles)
+    json["profiles"].push_back(
+        {{"profile", one.profile}, {"where", one.where}, {"what", one.what}, {"here", one.here}, {"there", one.there}});
   return json.dump(2);
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "compiler/ir/graph.hpp"
+#include "compiler/profile_differences.hpp"
 #include "compiler/spec/spec.hpp"
 
 namespace weir {
@@ -53,6 +54,7 @@ struct Explanation {
   std::vector<TermExplanation> terms;            ///< file order
   std::vector<MetricExplanation> metrics;        ///< file order
   std::vector<ParameterExplanation> parameters;  ///< in the graph's order; statistics are none
+  std::vector<ProfileDifference> profiles;       ///< what other numerics profiles would compute otherwise
 };
 
 /// Of a specification without errors; further ones (shapes) go into diagnostics, and then the result means nothing.

@@ -188,6 +188,22 @@ TEST_CASE("a number outside an embedding's table is refused with its row, and no
   CHECK(session.parameter("first.embeddings").bytes != before.bytes);
 }
 
+TEST_CASE("nodes may have the names of the runtime's own numbers") {
+  const std::string text = R"({"format": "weir/1", "inputs": {"seed": {"shape": [5]}, "y": {"shape": [3]}},
+    "layers": [{"name": "rows", "type": "dense", "from": "seed", "units": 4},
+               {"name": "step", "type": "dropout", "rate": 0.5},
+               {"name": "learning_rate", "type": "dense", "units": 3}],
+    "loss": {"terms": {"weight": {"type": "mean_squared_error", "at": "learning_rate", "target": {"input": "y"}},
+                       "value": {"type": "value", "at": "rows"}}},
+    "train": {"optimizer": {"type": "adam"}, "batch_size": 2}})";
+  const std::string plain = with(with(text, "\"rows\"", "\"a\""), "\"at\": \"rows\"", "\"at\": \"a\"");
+  Session named(compiled(text)), other(compiled(plain));
+  other.set_parameter("a.kernel", named.parameter("rows.kernel"));
+  const Tensor x = made_up({2, 5}, 1), y = made_up({2, 3}, 2);
+  CHECK(named.train_step({{"seed", x}, {"y", y}}).total == other.train_step({{"seed", x}, {"y", y}}).total);
+  CHECK(named.parameter("rows.kernel").bytes == other.parameter("a.kernel").bytes);
+}
+
 TEST_CASE("calls that make no sense are refused") {
   const std::string text = read_file("models/mlp.weir.json");
   CHECK(message_of([&] { compile(text, {.batch_sizes = {0}}); }).find("at least 1") != std::string::npos);

@@ -54,7 +54,7 @@ class OpCase {
   Interpreter interpreter(const std::map<std::string, Array>& values) const {
     Interpreter run(training_, example_.batch);
     for (const auto& [name, array] : values) run.set(name, array);
-    if (training_.graph.find("seed") != none) run.set_scalar("seed", 5);
+    if (training_.graph.find_scalar("seed") != none) run.set_scalar("seed", 5);
     return run;
   }
 
@@ -136,7 +136,7 @@ class OpCase {
   }
 
   ValueId scalar(const std::string& name) {
-    const ValueId found = training_.graph.find(name);
+    const ValueId found = training_.graph.find_scalar(name);
     return found != none ? found : add_value(name, ValueKind::scalar, scalar_type(), 0);
   }
 

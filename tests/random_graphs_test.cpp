@@ -261,7 +261,7 @@ class Examination {
   void first_step(Session& session, const Plan& plan, const std::string& target, double floor) {
     Interpreter run = *whole_;
     const double rate = spec_->train->optimizer_attributes.number("learning_rate");
-    if (run.training().graph.find("learning_rate") != none) run.set_scalar("learning_rate", rate);
+    if (run.training().graph.find_scalar("learning_rate") != none) run.set_scalar("learning_rate", rate);
     run.train_step();
     session.train_step(feed(plan));
     const bool linear = spec_->train->optimizer->name == "sgd";

@@ -87,8 +87,8 @@ inline Interpreter interpreter_of(TrainingGraph training, std::int64_t batch, co
   const Graph& graph = run.training().graph;
   for (const auto& [name, array] : values)
     if (graph.find(name) != none) run.set(name, array);
-  if (graph.find("seed") != none) run.set_scalar("seed", seed);
-  if (graph.find("learning_rate") != none) run.set_scalar("learning_rate", 0.01);
+  if (graph.find_scalar("seed") != none) run.set_scalar("seed", seed);
+  if (graph.find_scalar("learning_rate") != none) run.set_scalar("learning_rate", 0.01);
   return run;
 }
 

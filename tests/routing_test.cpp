@@ -52,7 +52,7 @@ Interpreter oracle_for(const std::string& text, const Session& session, const Te
     oracle.set(parameter.name, as_array(session.parameter(parameter.name)));
   oracle.set("x", as_array(x));
   oracle.set("y", as_array(y));
-  if (oracle.training().graph.find("seed") != none) oracle.set_scalar("seed", 2);
+  if (oracle.training().graph.find_scalar("seed") != none) oracle.set_scalar("seed", 2);
   oracle.compute();
   return oracle;
 }

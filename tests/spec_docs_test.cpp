@@ -154,7 +154,6 @@ std::string later_text() {
       {"keys of a term", later_keys(term_keys())},
       {"keys of `train`", later_keys(train_keys())},
       {"keys of the optimizer", later_keys(optimizer_keys())},
-      {"`numerics`", find_key(root_keys(), "numerics")->later_words},
       {"`reduction`", find_key(term_keys(), "reduction")->later_words},
       {"layers", later_words(LaterWords::layers(), op_names({Role::layer}))},
       {"activations", later_words(LaterWords::activations(), activation_names())},

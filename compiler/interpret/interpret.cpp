@@ -8,12 +8,16 @@ Interpreter::Interpreter(TrainingGraph training, std::int64_t batch) : training_
   for (const Value& value : training_.graph.values) arrays_.emplace_back(full_dims(value.type, batch));
   for (const LossTerm& term : training_.terms)
     if (term.weight != none) arrays_[static_cast<std::size_t>(term.weight)][0] = term.constant_weight;
-  if (training_.graph.find("rows") != none) set_scalar("rows", static_cast<double>(batch));
-  if (training_.graph.find("step") != none) set_scalar("step", 1);
+  if (training_.graph.find_scalar("rows") != none) set_scalar("rows", static_cast<double>(batch));
+  if (training_.graph.find_scalar("step") != none) set_scalar("step", 1);
 }
 
 void Interpreter::set(std::string_view name, Array value) {
-  const ValueId id = training_.graph.find(name);
+  const ValueId node = training_.graph.find(name);
+  set(node != none ? node : training_.graph.find_scalar(name), name, std::move(value));
+}
+
+void Interpreter::set(ValueId id, std::string_view name, Array value) {
   if (id == none) throw Error(ErrorCode::not_found, "the graph has no value \"" + std::string(name) + "\"");
   Array& array = arrays_[static_cast<std::size_t>(id)];
   if (array.dims != value.dims)
@@ -25,7 +29,7 @@ void Interpreter::set(std::string_view name, Array value) {
 void Interpreter::set_scalar(std::string_view name, double value) {
   Array array{Dims{}};
   array[0] = value;
-  set(name, std::move(array));
+  set(training_.graph.find_scalar(name), name, std::move(array));
 }
 
 void Interpreter::compute() {
@@ -35,7 +39,8 @@ void Interpreter::compute() {
 void Interpreter::train_step() {
   compute();
   run(Section::update);
-  if (const ValueId step = training_.graph.find("step"); step != none) arrays_[static_cast<std::size_t>(step)][0] += 1;
+  if (const ValueId step = training_.graph.find_scalar("step"); step != none)
+    arrays_[static_cast<std::size_t>(step)][0] += 1;
 }
 
 void Interpreter::run(Section section) {

@@ -31,6 +31,7 @@ class Interpreter {
   const TrainingGraph& training() const { return training_; }
 
  private:
+  void set(ValueId id, std::string_view name, Array value);
   void run(Section section);
   void run_node(const Node& node);
   void run_post_op(const Node& node);

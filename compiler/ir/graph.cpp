@@ -8,13 +8,14 @@
 namespace weir {
 
 ValueId Graph::add_value(Value value) {
-  if (by_name.contains(value.name)) {
+  auto& names = value.kind == ValueKind::scalar ? scalar_ids : by_name;
+  if (names.contains(value.name)) {
     int number = 2;
-    while (by_name.contains(value.name + "." + std::to_string(number))) ++number;
+    while (names.contains(value.name + "." + std::to_string(number))) ++number;
     value.name += "." + std::to_string(number);
   }
   const ValueId id = static_cast<ValueId>(values.size());
-  by_name.emplace(value.name, id);
+  names.emplace(value.name, id);
   values.push_back(std::move(value));
   return id;
 }
@@ -30,6 +31,16 @@ NodeId Graph::add_node(Node added) {
 ValueId Graph::find(std::string_view name_of_value) const {
   const auto found = by_name.find(name_of_value);
   return found == by_name.end() ? none : found->second;
+}
+
+ValueId Graph::find_scalar(std::string_view name) const {
+  const auto found = scalar_ids.find(name);
+  return found == scalar_ids.end() ? none : found->second;
+}
+
+ValueId Graph::scalar(std::string_view name) {
+  if (const ValueId found = find_scalar(name); found != none) return found;
+  return add_value({.name = std::string(name), .kind = ValueKind::scalar, .type = scalar_type()});
 }
 
 std::vector<ValueId> Graph::parameters() const {

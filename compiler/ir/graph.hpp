@@ -39,6 +39,7 @@ struct Value {
   ValueId of = none;                  ///< state: the parameter it belongs to
   std::vector<ValueId> follows = {};  ///< statistic: the results it moves towards, one for each use of its layer
   double momentum = 0;                ///< statistic: new = momentum · old + (1 - momentum) · followed
+  std::int64_t unbiased_over = 0;     ///< statistic: not 0: followed · n / (n - 1), n = the batch's rows times this
 };
 
 /// watch: readers (watched terms, metrics, taps) and what is executed for them alone.
@@ -63,12 +64,15 @@ struct Graph {
   std::string name;
   std::vector<Value> values;
   std::vector<Node> nodes;
-  std::vector<std::string> outputs;  ///< what predict writes
-  std::map<std::string, ValueId, std::less<>> by_name;
+  std::vector<std::string> outputs;                        ///< what predict writes
+  std::map<std::string, ValueId, std::less<>> by_name;     ///< all but scalars
+  std::map<std::string, ValueId, std::less<>> scalar_ids;  ///< "rows" is one, and may be the name of a layer too
 
-  ValueId add_value(Value value);             ///< makes the name unique ("d.x.2") where it is taken
-  NodeId add_node(Node node);                 ///< sets the results' producer
-  ValueId find(std::string_view name) const;  ///< none where there is none
+  ValueId add_value(Value value);                    ///< makes the name unique ("d.x.2") where it is taken
+  NodeId add_node(Node node);                        ///< sets the results' producer
+  ValueId find(std::string_view name) const;         ///< a node, parameter, …; none where there is none
+  ValueId find_scalar(std::string_view name) const;  ///< "rows", "step", "weight.<term>"; none where there is none
+  ValueId scalar(std::string_view name);             ///< found or added
   /// Parameters and statistics in the order of their owners. Ids are no order to rely on: a layer that shares another's
   /// parameters may come first and make them, even one that is only watched.
   std::vector<ValueId> parameters() const;

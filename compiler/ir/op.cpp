@@ -35,9 +35,13 @@ const AttributeDef* find_attribute(const OpDef& op, std::string_view name) {
   return nullptr;
 }
 
-Attributes with_defaults(const OpDef& op, Attributes given) {
-  for (const AttributeDef& attribute : op.attributes)
-    if (attribute.standard && !given.has(attribute.name)) given.set(std::string(attribute.name), *attribute.standard);
+Attributes with_defaults(const OpDef& op, Attributes given, std::string_view numerics) {
+  const bool pytorch = numerics == "pytorch";
+  for (const AttributeDef& attribute : op.attributes) {
+    const auto& standard = pytorch && attribute.pytorch ? attribute.pytorch : attribute.standard;
+    if (standard && !given.has(attribute.name)) given.set(std::string(attribute.name), *standard);
+  }
+  if (pytorch && !op.pytorch.empty()) given.set("numerics", std::string("pytorch"));
   return given;
 }
 
@@ -100,10 +104,10 @@ void InferContext::parameter(std::string_view name, Dims dims, std::string_view 
 }
 
 void InferContext::statistic(std::string_view name, Dims dims, std::string_view axes, std::string_view follows,
-                             double momentum) {
+                             double momentum, std::int64_t unbiased_over) {
   const std::string key = std::string(name) + "_initializer";
   parameters.push_back({std::string(name), std::move(dims), std::string(axes), attributes().initializer(key), true,
-                        std::string(follows), momentum});
+                        std::string(follows), momentum, unbiased_over});
 }
 
 void InferContext::fail(int constraint, const std::string& message) const { throw InferFailure{constraint, message}; }
@@ -134,10 +138,7 @@ ValueId GradientContext::gradient(std::string_view result) const {
   return gradients_.at(static_cast<std::size_t>(result_index(*graph_.node(node_).op, result)));
 }
 
-ValueId GradientContext::scalar(std::string_view name) {
-  if (const ValueId found = graph_.find(name); found != none) return found;
-  return graph_.add_value({.name = std::string(name), .kind = ValueKind::scalar, .type = scalar_type()});
-}
+ValueId GradientContext::scalar(std::string_view name) { return graph_.scalar(name); }
 
 const TensorType& GradientContext::type(ValueId value) const { return graph_.at(value).type; }
 

@@ -59,9 +59,10 @@ struct AttributeDef {
   double most = std::numeric_limits<double>::infinity();
   bool exclusive_least = false;  ///< value > least instead of ≥
   bool exclusive_most = false;
-  std::vector<std::string_view> words = {};  ///< word: the allowed ones
-  int count = 0;                             ///< sizes: how many
-  bool later = false;                        ///< known, refused with "not supported yet"
+  std::vector<std::string_view> words = {};    ///< word: the allowed ones
+  int count = 0;                               ///< sizes: how many
+  bool later = false;                          ///< known, refused with "not supported yet"
+  std::optional<AttributeValue> pytorch = {};  ///< the default in profile pytorch, where it is another
 };
 
 class InferContext;
@@ -97,6 +98,10 @@ struct OpDef {
   void (*lower)(LowerContext&) = nullptr;
   void (*reference)(ReferenceContext&) = nullptr;
 
+  /// What profile pytorch computes otherwise, for people. Where it is not empty, nodes of that profile carry the
+  /// setting "numerics": "pytorch" (is_pytorch).
+  std::string_view pytorch = {};
+
   // Facts that generic passes read.
   bool activation = false;        ///< may stand as the `activation` of a layer that has that attribute
   std::string_view post_op = {};  ///< elementwise algorithm that a producer can run on its result ("relu", "tanh",
@@ -127,8 +132,11 @@ const OpDef* find_op(std::string_view name);  ///< among the table and all inter
 const OpDef& structural_op(std::string_view name);
 
 const AttributeDef* find_attribute(const OpDef& op, std::string_view name);
-/// The given attributes over the record's defaults.
-Attributes with_defaults(const OpDef& op, Attributes given);
+/// The given attributes over the record's defaults in that profile ("keras", "keras-probabilities", "pytorch").
+Attributes with_defaults(const OpDef& op, Attributes given, std::string_view numerics = "keras");
+inline bool is_pytorch(const Attributes& attributes) {
+  return attributes.is_word("numerics") && attributes.word("numerics") == "pytorch";
+}
 
 /// A named position in the record: operand index, result index. For variadic, the first.
 int operand_index(const OpDef& op, std::string_view name);
@@ -145,6 +153,7 @@ struct ParameterDeclaration {
   bool statistic = false;
   std::string follows;  ///< statistic: the private result it moves towards
   double momentum = 0;
+  std::int64_t unbiased_over = 0;  ///< statistic: values a sample of a biased variance that is to be made unbiased
 };
 
 class InferContext {
@@ -162,7 +171,8 @@ class InferContext {
   void result(std::string_view name, TensorType type);
   /// The initializer is the attribute "<name>_initializer".
   void parameter(std::string_view name, Dims dims, std::string_view axes);
-  void statistic(std::string_view name, Dims dims, std::string_view axes, std::string_view follows, double momentum);
+  void statistic(std::string_view name, Dims dims, std::string_view axes, std::string_view follows, double momentum,
+                 std::int64_t unbiased_over = 0);
   /// A user's mistake: ends infer. constraint: its number in the record (0: none).
   [[noreturn]] void fail(int constraint, const std::string& message) const;
 

@@ -37,9 +37,9 @@ void check_results(const Graph& graph, const Node& node, std::set<ValueId>& prod
 }  // namespace
 
 void verify(const Graph& graph) {
-  std::set<std::string> names;
+  std::set<std::pair<bool, std::string>> names;  // a scalar may have a layer's name
   for (const Value& value : graph.values)
-    WEIR_CHECK(names.insert(value.name).second, "two values are named " + value.name);
+    WEIR_CHECK(names.emplace(value.kind == ValueKind::scalar, value.name).second, "two values are named " + value.name);
   std::set<ValueId> produced;
   for (const Node& node : graph.nodes) {
     if (!node.live) continue;

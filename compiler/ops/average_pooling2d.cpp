@@ -1,5 +1,5 @@
 // The mean of the cells under each window. Cells in the padding are not counted, neither above nor below the line
-// (Keras).
+// (Keras); in profile pytorch they count as zeros.
 #include "compiler/ops/pooling.hpp"
 
 namespace weir::ops {
@@ -7,16 +7,21 @@ namespace {
 
 void infer(InferContext& c) { infer_pooling(c, "average_pooling2d"); }
 
+std::string algorithm_of(const Attributes& attributes) {
+  return is_pytorch(attributes) ? "average_with_padding" : "average";
+}
+
 void lower(LowerContext& c) {
   const LoweredType input = c.operand("input");
   KernelBuilder kernel = c.kernel("pooling_forward");
   kernel.read("src", "input", input.shape.layout).write("dst", "output", input.shape.layout);
-  set_pooling(kernel, "average", pooling_window(input.shape.dims, c.attributes()));
+  set_pooling(kernel, algorithm_of(c.attributes()), pooling_window(input.shape.dims, c.attributes()));
   kernel.emit();
 }
 
 /// How many cells are averaged under the window of this tap.
-double real_cells(const Window& window, const Tap& tap) {
+double averaged_cells(const Window& window, const Tap& tap, const Attributes& attributes) {
+  if (is_pytorch(attributes)) return static_cast<double>(window.rows.window * window.columns.window);
   return static_cast<double>(window.rows.real_cells(tap.out_row) * window.columns.real_cells(tap.out_column));
 }
 
@@ -25,7 +30,7 @@ void reference(ReferenceContext& c) {
   Array& y = c.result();
   const Window window = pooling_window(x.dims, c.attributes());
   for_each_pooled_cell(x.dims, y.dims, c.attributes(), [&](const Tap& tap, std::int64_t in, std::int64_t out) {
-    y[out] += x[in] / real_cells(window, tap);
+    y[out] += x[in] / averaged_cells(window, tap, c.attributes());
   });
 }
 
@@ -34,7 +39,7 @@ void gradient_lower(LowerContext& c) {
   const std::string layout = c.operand("d_output").shape.layout;
   KernelBuilder kernel = c.kernel("pooling_backward");
   kernel.read("diff_dst", "d_output", layout).write("diff_src", "gradient", layout);
-  set_pooling(kernel, "average", pooling_window(c.result("gradient").shape.dims, c.attributes()));
+  set_pooling(kernel, algorithm_of(c.attributes()), pooling_window(c.result("gradient").shape.dims, c.attributes()));
   kernel.emit();
 }
 void gradient_reference(ReferenceContext& c) {
@@ -42,7 +47,7 @@ void gradient_reference(ReferenceContext& c) {
   Array& result = c.result("gradient");
   const Window window = pooling_window(result.dims, c.attributes());
   for_each_pooled_cell(result.dims, d.dims, c.attributes(), [&](const Tap& tap, std::int64_t in, std::int64_t out) {
-    result[in] += d[out] / real_cells(window, tap);
+    result[in] += d[out] / averaged_cells(window, tap, c.attributes());
   });
 }
 const OpDef average_pooling2d_gradient{
@@ -75,6 +80,7 @@ const OpDef average_pooling2d{
     .gradient = gradient,
     .lower = lower,
     .reference = reference,
+    .pytorch = "padding counts as zeros in the mean",
     .examples = {{.name = "odd_size_valid", .inputs = {batched({5, 7, 3})}, .attributes = {{"pool_size", Dims{2, 2}}}},
                  {.name = "odd_size_same", .inputs = {batched({5, 7, 3})}, .attributes = {{"padding", "same"}}},
                  {.name = "same_with_uneven_padding",

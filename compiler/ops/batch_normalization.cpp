@@ -23,7 +23,8 @@ void infer(InferContext& c) {
   if (c.attributes().flag("scale")) c.parameter("gamma", channels, "o");
   if (c.attributes().flag("center")) c.parameter("beta", channels, "o");
   c.statistic("moving_mean", channels, "o", "batch_mean", momentum);
-  c.statistic("moving_variance", channels, "o", "batch_variance", momentum);
+  const std::int64_t values = is_pytorch(c.attributes()) ? element_count(type.dims) / channels[0] : 0;
+  c.statistic("moving_variance", channels, "o", "batch_variance", momentum, values);
   c.result("output", type);
   if (!c.training()) return;
   c.result("batch_mean", unbatched(channels));
@@ -185,8 +186,14 @@ const OpDef batch_normalization{
           .doc = "weight of the old value when a moving statistic moves",
           .standard = 0.99,
           .least = 0,
-          .most = 1},
-         {.name = "epsilon", .doc = "added to the variance", .standard = 1e-3, .least = 0, .exclusive_least = true},
+          .most = 1,
+          .pytorch = 0.9},
+         {.name = "epsilon",
+          .doc = "added to the variance",
+          .standard = 1e-3,
+          .least = 0,
+          .exclusive_least = true,
+          .pytorch = 1e-5},
          {.name = "center", .type = AttributeType::flag, .doc = "add beta", .standard = true},
          {.name = "scale", .type = AttributeType::flag, .doc = "multiply by gamma", .standard = true},
          {.name = "beta_initializer",
@@ -210,6 +217,7 @@ const OpDef batch_normalization{
     .gradient = gradient,
     .lower = lower,
     .reference = reference,
+    .pytorch = "the moving variance follows the unbiased variance of the batch, n / (n - 1) times the biased one",
     .frozen_is_evaluation = true,
     .examples = {{.name = "image", .inputs = {batched({3, 2, 16})}},
                  {.name = "odd_channels", .inputs = {batched({3, 5, 17})}, .batch = 2},

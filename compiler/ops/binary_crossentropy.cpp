@@ -3,6 +3,7 @@
 //   probabilities p:  ℓ = -t'·log q - (1 - t')·log(1 - q),               ∂ℓ/∂p = (1 - t') / (1 - p) - t' / p, 0 where p
 //   was clipped
 //                     q = p clipped to [1e-7, 1 - 1e-7]
+// Profile pytorch, from probabilities: logarithms at least -100, ∂ℓ/∂p = (p - t') / max(p·(1 - p), 1e-12).
 #include <algorithm>
 
 #include "compiler/ops/loss.hpp"
@@ -18,6 +19,7 @@ double smoothed(double t, const Attributes& attributes) {
 double crossentropy(double x, double t, const Attributes& attributes) {
   t = smoothed(t, attributes);
   if (reads_logits(attributes)) return std::max(x, 0.0) - x * t + std::log1p(std::exp(-std::abs(x)));
+  if (is_pytorch(attributes)) return -t * std::max(std::log(x), -100.0) - (1 - t) * std::max(std::log1p(-x), -100.0);
   const double q = std::clamp(x, 1e-7, 1 - 1e-7);
   return -t * std::log(q) - (1 - t) * std::log(1 - q);
 }
@@ -25,12 +27,14 @@ double crossentropy(double x, double t, const Attributes& attributes) {
 double slope(double x, double t, const Attributes& attributes) {
   t = smoothed(t, attributes);
   if (reads_logits(attributes)) return 1 / (1 + std::exp(-x)) - t;
+  if (is_pytorch(attributes)) return (x - t) / std::max(x * (1 - x), 1e-12);
   return x < 1e-7 || x > 1 - 1e-7 ? 0 : (1 - t) / (1 - x) - t / x;
 }
 
 void lower(LowerContext& c) {
-  lower_entries(c,
-                reads_logits(c.attributes()) ? "binary_crossentropy_of_logits" : "binary_crossentropy_of_probabilities",
+  const char* of_probabilities =
+      is_pytorch(c.attributes()) ? "binary_crossentropy_floored" : "binary_crossentropy_of_probabilities";
+  lower_entries(c, reads_logits(c.attributes()) ? "binary_crossentropy_of_logits" : of_probabilities,
                 {"label_smoothing"});
 }
 
@@ -65,6 +69,7 @@ const OpDef binary_crossentropy{
     .gradient = gradient,
     .lower = lower,
     .reference = entries_reference<crossentropy>,
+    .pytorch = "from probabilities, each logarithm is at least -100, and the slope is (p - t) / max(p·(1 - p), 1e-12)",
     .logits_behind = "sigmoid",
     .examples = {{.name = "logits",
                   .inputs = {batched({5}), batched({5})},

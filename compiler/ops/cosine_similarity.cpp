@@ -16,7 +16,9 @@ struct Lengths {
   double of_x, of_t, cosine;
 };
 
-double value(const LossRow& row, const Attributes&) { return -Lengths(row).cosine; }
+double value(const LossRow& row, const Attributes& attributes) {
+  return (is_pytorch(attributes) ? 1 : 0) - Lengths(row).cosine;
+}
 std::vector<double> slopes(const LossRow& row, const Attributes&) {
   const Lengths lengths(row);
   std::vector<double> result(row.x.size());
@@ -28,7 +30,7 @@ std::vector<double> slopes(const LossRow& row, const Attributes&) {
   return result;
 }
 
-void lower(LowerContext& c) { lower_rows(c, "cosine_similarity"); }
+void lower(LowerContext& c) { lower_rows(c, is_pytorch(c.attributes()) ? "cosine_distance" : "cosine_similarity"); }
 
 const OpDef cosine_similarity_gradient =
     loss_gradient("cosine_similarity.gradient",
@@ -58,6 +60,7 @@ const OpDef cosine_similarity{
     .gradient = gradient,
     .lower = lower,
     .reference = rows_reference<value>,
+    .pytorch = "1 is added, so that the least value is 0",
     .class_target = true,
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}},
                  {.name = "image",

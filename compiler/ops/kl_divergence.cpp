@@ -1,4 +1,5 @@
 // ℓ = Σ t·log(t / p) over a row, prediction p and target t clipped to [1e-7, 1]; no gradient where p was clipped.
+// Profile pytorch: t·(log t - log p), 0 where t is 0, nothing clipped; its mean divides by the classes too.
 #include "compiler/ops/row_loss.hpp"
 
 namespace weir::ops {
@@ -6,19 +7,40 @@ namespace {
 
 double clip(double v) { return std::clamp(v, 1e-7, 1.0); }
 
-double value(const LossRow& row, const Attributes&) {
+/// Profile pytorch: a mean is one over all entries.
+double share(const LossRow& row, const Attributes& attributes) {
+  return attributes.is_word("reduction") && attributes.word("reduction") != "mean"
+             ? 1
+             : 1 / static_cast<double>(row.x.size());
+}
+
+double value(const LossRow& row, const Attributes& attributes) {
   double sum = 0;
+  if (is_pytorch(attributes)) {
+    for (std::size_t i = 0; i < row.x.size(); ++i)
+      if (row.t[i] != 0) sum += row.t[i] * (std::log(row.t[i]) - std::log(row.x[i]));
+    return sum * share(row, attributes);
+  }
   for (std::size_t i = 0; i < row.x.size(); ++i) sum += clip(row.t[i]) * std::log(clip(row.t[i]) / clip(row.x[i]));
   return sum;
 }
-std::vector<double> slopes(const LossRow& row, const Attributes&) {
+std::vector<double> slopes(const LossRow& row, const Attributes& attributes) {
   std::vector<double> result;
+  if (is_pytorch(attributes)) {
+    for (std::size_t i = 0; i < row.x.size(); ++i)
+      result.push_back(row.t[i] == 0 ? 0 : -row.t[i] / row.x[i] * share(row, attributes));
+    return result;
+  }
   for (std::size_t i = 0; i < row.x.size(); ++i)
     result.push_back(row.x[i] < 1e-7 || row.x[i] > 1 ? 0 : -clip(row.t[i]) / row.x[i]);
   return result;
 }
 
-void lower(LowerContext& c) { lower_rows(c, "kl_divergence"); }
+void lower(LowerContext& c) {
+  const bool mean = !c.attributes().is_word("reduction") || c.attributes().word("reduction") == "mean";
+  const char* of_pytorch = mean ? "kl_divergence_by_entry" : "kl_divergence_unclipped";
+  lower_rows(c, is_pytorch(c.attributes()) ? of_pytorch : "kl_divergence");
+}
 
 const OpDef kl_divergence_gradient = loss_gradient(
     "kl_divergence.gradient", "gradient = -target / prediction · weight / D, 0 where the prediction was clipped",
@@ -51,6 +73,7 @@ const OpDef kl_divergence{
     .gradient = gradient,
     .lower = lower,
     .reference = rows_reference<value>,
+    .pytorch = "nothing is clipped, a target of 0 counts 0, and reduction mean divides by the number of all entries",
     .class_target = true,
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}, .fill = probabilities},
                  {.name = "image",

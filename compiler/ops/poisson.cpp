@@ -4,10 +4,11 @@
 namespace weir::ops {
 namespace {
 
-double error(double x, double t, const Attributes&) { return x - t * std::log(x + 1e-7); }
-double slope(double x, double t, const Attributes&) { return 1 - t / (x + 1e-7); }
+double offset(const Attributes& attributes) { return is_pytorch(attributes) ? 1e-8 : 1e-7; }
+double error(double x, double t, const Attributes& attributes) { return x - t * std::log(x + offset(attributes)); }
+double slope(double x, double t, const Attributes& attributes) { return 1 - t / (x + offset(attributes)); }
 
-void lower(LowerContext& c) { lower_entries(c, "poisson"); }
+void lower(LowerContext& c) { lower_entries(c, is_pytorch(c.attributes()) ? "poisson_nll" : "poisson"); }
 
 const OpDef poisson_gradient =
     loss_gradient("poisson.gradient", "gradient = (1 - target / (prediction + 1e-7)) · weight / D", infer_loss_gradient,
@@ -36,6 +37,7 @@ const OpDef poisson{
     .gradient = gradient,
     .lower = lower,
     .reference = entries_reference<error>,
+    .pytorch = "1e-8 is added in the logarithm",
     .examples =
         {{.name = "rows", .inputs = {batched({5}), batched({5})}, .fill = rates},
          {.name = "image",

@@ -2,6 +2,9 @@
 //   momentum 0: parameter -= learning_rate·g
 //   else:       velocity = momentum·velocity - learning_rate·g, then parameter += velocity, or with nesterov
 //               parameter += momentum·velocity - learning_rate·g
+// Profile pytorch keeps the learning rate outside, which is the same as long as the rate is:
+//   velocity = momentum·velocity + g, then parameter -= learning_rate·velocity, or with nesterov
+//   parameter -= learning_rate·(momentum·velocity + g)
 #include "compiler/ops/optimizer.hpp"
 
 namespace weir::ops {
@@ -16,8 +19,9 @@ void lower(LowerContext& c) {
   if (c.has("velocity")) kernel.update("velocity", "velocity");
   kernel.read("learning_rate", "learning_rate")
       .set("momentum", c.attributes().number("momentum"))
-      .set("nesterov", c.attributes().flag("nesterov"))
-      .emit();
+      .set("nesterov", c.attributes().flag("nesterov"));
+  if (c.has("velocity") && is_pytorch(c.attributes())) kernel.set("rate_outside", true);
+  kernel.emit();
 }
 
 void reference(ReferenceContext& c) {
@@ -26,7 +30,11 @@ void reference(ReferenceContext& c) {
   const Array& g = c.operand("gradient");
   for (std::int64_t i = 0; i < w.count(); ++i) {
     double move = -rate * g[i];
-    if (momentum > 0) {
+    if (momentum > 0 && is_pytorch(c.attributes())) {
+      double& velocity = c.operand("velocity")[i];
+      velocity = momentum * velocity + g[i];
+      move = -rate * (c.attributes().flag("nesterov") ? momentum * velocity + g[i] : velocity);
+    } else if (momentum > 0) {
       double& velocity = c.operand("velocity")[i];
       velocity = momentum * velocity - rate * g[i];
       move = c.attributes().flag("nesterov") ? momentum * velocity - rate * g[i] : velocity;
@@ -57,6 +65,9 @@ const OpDef sgd{
     .no_gradient = true,
     .lower = lower,
     .reference = reference,
+    .pytorch =
+        "the learning rate stays outside the velocity, which differs where the rate changes: "
+        "velocity = momentum·velocity + g; parameter -= learning_rate·velocity",
     .slots = {"velocity"},
     .uses_slots = uses_slots,
     .gradient_bound = largest_gradient,

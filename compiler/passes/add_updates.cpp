@@ -10,11 +10,6 @@
 namespace weir {
 namespace {
 
-ValueId scalar(Graph& graph, std::string_view name) {
-  if (const ValueId found = graph.find(name); found != none) return found;
-  return graph.add_value({.name = std::string(name), .kind = ValueKind::scalar, .type = scalar_type()});
-}
-
 ValueId add_state(Graph& graph, ValueId parameter, std::string_view slot) {
   Value state{.name = graph.at(parameter).name + "." + std::string(slot), .kind = ValueKind::state};
   state.type = graph.at(parameter).type;
@@ -37,7 +32,7 @@ void add_optimizer(const Spec& spec, Graph& graph, ValueId parameter, ValueId gr
         node.operands.push_back(slots ? add_state(graph, parameter, operand.name) : none);
         break;
       case OperandKind::scalar:
-        node.operands.push_back(scalar(graph, operand.name));
+        node.operands.push_back(graph.scalar(operand.name));
         break;
       default:
         node.operands.push_back(gradient);
@@ -67,6 +62,7 @@ void add_move(Graph& graph, ValueId statistic, ValueId followed) {
             .name = graph.at(statistic).name,
             .operands = {statistic, followed},
             .attributes = {{"momentum", graph.at(statistic).momentum}}};
+  if (graph.at(statistic).unbiased_over > 0) node.attributes.set("unbiased_over", graph.at(statistic).unbiased_over);
   node.section = Section::update;
   graph.add_node(std::move(node));
 }

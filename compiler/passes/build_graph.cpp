@@ -1,5 +1,6 @@
 // Before: a checked Spec, names resolved. After: one live node a layer, one more for its activation, every value typed.
 // First, because everything else reads types.
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -92,12 +93,7 @@ class Builder {
 
   void add_scalars(Node& node) {
     for (const OperandDef& operand : node.op->operands)
-      if (operand.kind == OperandKind::scalar) node.operands.push_back(scalar(std::string(operand.name)));
-  }
-
-  ValueId scalar(const std::string& name) {
-    if (const ValueId found = graph_.find(name); found != none) return found;
-    return graph_.add_value({.name = name, .kind = ValueKind::scalar, .type = scalar_type()});
+      if (operand.kind == OperandKind::scalar) node.operands.push_back(graph_.scalar(operand.name));
   }
 
   void infer(const LayerSpec& layer, Node node) {
@@ -144,7 +140,7 @@ class Builder {
     const LayerSpec& owner = layer.share.empty() ? layer : *find(layer.share);
     for (const ParameterDeclaration& declared : context.parameters) {
       ValueId parameter = graph_.find(owner.name + "." + declared.name);
-      if (parameter == none) parameter = add_parameter(owner, declared);
+      if (parameter == none) parameter = add_parameter(owner, declared, fan_in(context));
       if (graph_.at(parameter).type.dims != declared.dims) {
         failed_.insert(layer.name);
         diagnostics_.error("E0313", layer.place,
@@ -160,15 +156,27 @@ class Builder {
     return true;
   }
 
-  ValueId add_parameter(const LayerSpec& owner, const ParameterDeclaration& declared) {
+  /// How many inputs each output adds up, by the layer's weights: PyTorch's measure for kernel and bias.
+  static double fan_in(const InferContext& context) {
+    const Dims& weights = context.parameters.front().dims;
+    const Dims& output = context.results.front().dims;
+    return output.empty() ? 1 : static_cast<double>(element_count(weights)) / static_cast<double>(output.back());
+  }
+
+  ValueId add_parameter(const LayerSpec& owner, const ParameterDeclaration& declared, double fan_in) {
     Value value{.name = owner.name + "." + declared.name,
                 .kind = declared.statistic ? ValueKind::statistic : ValueKind::parameter};
     value.type = unbatched(declared.dims);
     value.axes = declared.axes;
     value.layer = owner.name;
     value.initializer = owner.attributes.initializer(declared.name + "_initializer");
+    if (value.initializer.type == "fan_in_uniform") {  // a default of profile pytorch, no word of the file
+      const double bound = 1 / std::sqrt(fan_in);
+      value.initializer = {"random_uniform", {{"minval", -bound}, {"maxval", bound}}, {}};
+    }
     value.trainable = !declared.statistic && owner.trainable;
     value.momentum = declared.momentum;
+    value.unbiased_over = declared.unbiased_over;
     return graph_.add_value(std::move(value));
   }
 

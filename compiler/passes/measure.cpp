@@ -5,11 +5,6 @@
 namespace weir {
 namespace {
 
-ValueId rows(Graph& graph) {
-  if (const ValueId found = graph.find("rows"); found != none) return found;
-  return graph.add_value({.name = "rows", .kind = ValueKind::scalar, .type = scalar_type()});
-}
-
 /// The target as one-hot rows for an op that does not read classes; one node an input and class count.
 ValueId one_hot_of(Graph& graph, ValueId classes, std::int64_t count, Section section, bool training) {
   const std::string name = graph.at(classes).name + ":one_hot." + std::to_string(count);
@@ -83,7 +78,7 @@ Measure add_measure(Graph& graph, const TermSpec& term, std::string name, Sectio
     return measure;
   node.operands = {measure.prediction};
   if (!term.op->no_target) node.operands.push_back(target);
-  node.operands.push_back(rows(graph));
+  node.operands.push_back(graph.scalar("rows"));
   InferContext context(graph, node);
   try {
     term.op->infer(context);

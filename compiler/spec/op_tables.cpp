@@ -15,6 +15,8 @@ std::string cell(std::string_view text) {
 }
 
 std::string default_of(const AttributeDef& record) {
+  if (record.standard && record.pytorch)
+    return fmt::format("`{}`; pytorch: `{}`", to_string(*record.standard), to_string(*record.pytorch));
   if (record.standard) return fmt::format("`{}`", to_string(*record.standard));
   return record.optional ? "" : "required";
 }

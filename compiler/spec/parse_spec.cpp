@@ -73,7 +73,7 @@ void read_sections(Sections& sections, const Element& root, std::string_view ste
   const ObjectReader reader(sections.reading, root, "spec", root_keys());
   read_format(sections.reading, reader);
   read_name(sections, reader, stem);
-  sections.spec.numerics = reader.get<std::string>("numerics");
+  sections.spec.numerics = sections.reading.numerics = reader.get<std::string>("numerics");
   const auto with = [&](std::string_view key, const auto& read) {
     if (const Element* element = reader.find(key)) read(*element);
   };

@@ -249,6 +249,8 @@ TermSpec read_term(Sections& sections, const Member& member, bool metric) {
   auto node = at ? sections.node(subject, "at", *at) : std::nullopt;
   if (node) term.at = std::move(*node);
   if (node && term.op) check_logits(sections, subject, reader, term);
+  const bool by_profile = sections.spec.numerics == "keras-probabilities" && !term.from_logits;
+  if (by_profile && term.op && !term.op->logits_behind.empty()) term.from_logits = false;
   return term;
 }
 

@@ -165,7 +165,7 @@ Attributes ObjectReader::attributes() const {
       if (auto value = read_value(reading_, subject_, attribute, *element))
         given.set(std::string(attribute.name), *value);
   }
-  return with_defaults(*op_, std::move(given));
+  return with_defaults(*op_, std::move(given), reading_.numerics);
 }
 
 std::vector<std::string> op_names(const std::vector<Role>& roles) {

@@ -42,6 +42,8 @@ class Reading {
   bool expect(const Element& element, Element::Kind kind, std::string_view subject, std::string_view key,
               std::string_view help = "");
 
+  std::string numerics = "keras";  ///< the file's profile: it decides defaults
+
  private:
   static constexpr std::size_t most_words_compared = 1'000'000;
   std::string from_flag(const Place& place, std::string message) const;

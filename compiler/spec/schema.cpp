@@ -97,7 +97,7 @@ class ClosedObject {
  public:
   void add(const AttributeDef& record, json schema) {
     if (!record.doc.empty()) schema["description"] = record.doc;
-    if (record.standard) schema["default"] = to_json(*record.standard);
+    if (record.standard && !record.pytorch) schema["default"] = to_json(*record.standard);
     properties_[std::string(record.name)] = std::move(schema);
     if (!record.standard && !record.optional) required_.push_back(record.name);
   }

@@ -86,6 +86,24 @@ struct BinaryCrossentropyOfProbabilities {
   BinaryTarget target;
 };
 
+/// PyTorch's from probabilities: logarithms at least -100, and the slope (p - t') / max(p·(1 - p), 1e-12).
+struct BinaryCrossentropyFloored {
+  static constexpr std::string_view name = "binary_crossentropy_floored";
+  static constexpr bool has_target = true;
+  static constexpr auto settings = BinaryTarget::settings;
+  explicit BinaryCrossentropyFloored(const Attributes& attributes) : target(attributes) {}
+  WEIR_INLINE double value(float x, float t) const {
+    const double p = x, smoothed = target(t);
+    const double yes = std::log(p), no = std::log1p(-p);
+    return -smoothed * (yes < -100 ? -100 : yes) - (1 - smoothed) * (no < -100 ? -100 : no);
+  }
+  WEIR_INLINE float slope(float x, float t) const {
+    const double p = x, room = p * (1 - p);
+    return static_cast<float>((p - target(t)) / (room < 1e-12 ? 1e-12 : room));
+  }
+  BinaryTarget target;
+};
+
 /// ℓ = e²/2 up to |e| = delta, then delta·|e| - delta²/2, e = x - t
 struct Huber {
   static constexpr std::string_view name = "huber";
@@ -130,6 +148,20 @@ struct Poisson {
   }
   WEIR_INLINE float slope(float x, float t) const {
     return static_cast<float>(1 - static_cast<double>(t) / (static_cast<double>(x) + 1e-7));
+  }
+};
+
+/// PyTorch's: ℓ = x - t·log(x + 1e-8)
+struct PoissonNll {
+  static constexpr std::string_view name = "poisson_nll";
+  static constexpr bool has_target = true;
+  static constexpr std::array<Setting, 0> settings{};
+  explicit PoissonNll(const Attributes&) {}
+  WEIR_INLINE double value(float x, float t) const {
+    return x - static_cast<double>(t) * std::log(static_cast<double>(x) + 1e-8);
+  }
+  WEIR_INLINE float slope(float x, float t) const {
+    return static_cast<float>(1 - static_cast<double>(t) / (static_cast<double>(x) + 1e-8));
   }
 };
 
@@ -309,10 +341,10 @@ struct ThresholdMatch {
   float threshold;  // Keras compares in the prediction's type
 };
 
-using EntryFormulas =
-    std::tuple<AbsoluteError, SquaredError, BinaryCrossentropyOfLogits, BinaryCrossentropyOfProbabilities, Huber,
-               LogCosh, Poisson, AbsolutePercentageError, SquaredLogarithmicError, Hinge, SquaredHinge,
-               BinaryFocalOfLogits, BinaryFocalOfProbabilities, PlainValue, ThresholdMatch>;
+using EntryFormulas = std::tuple<AbsoluteError, SquaredError, BinaryCrossentropyOfLogits,
+                                 BinaryCrossentropyOfProbabilities, BinaryCrossentropyFloored, Huber, LogCosh, Poisson,
+                                 PoissonNll, AbsolutePercentageError, SquaredLogarithmicError, Hinge, SquaredHinge,
+                                 BinaryFocalOfLogits, BinaryFocalOfProbabilities, PlainValue, ThresholdMatch>;
 
 /// visit.template operator()<Formula>() with the formula that the recipe's setting "loss" names.
 template <class Visit>

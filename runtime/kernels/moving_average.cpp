@@ -1,4 +1,5 @@
-// statistic = statistic·momentum + batch_value·(1 - momentum), in f32 as Keras has it.
+// statistic = statistic·momentum + batch_value·(1 - momentum), in f32 as Keras has it; with `correction`, that times
+// batch_value.
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/updates.hpp"
 
@@ -18,7 +19,8 @@ class MovingAverage final : public Executable {
       : statistic_(pointer<float>(recipe, buffers, "statistic")),
         value_(pointer<const float>(recipe, buffers, "batch_value")),
         loop_{static_cast<float>(recipe.attributes.number("momentum")),
-              static_cast<float>(1 - recipe.attributes.number("momentum"))},
+              static_cast<float>((1 - recipe.attributes.number("momentum")) *
+                                 (recipe.attributes.has("correction") ? recipe.attributes.number("correction") : 1))},
         count_(physical_count(recipe.operand("statistic").shape)) {}
 
   /// One value a channel: never worth a second thread.
@@ -35,8 +37,9 @@ void validate(const Recipe& recipe) {
   const OperandRule rules[] = {{"statistic", Access::update}, {"batch_value"}};
   check_operands(recipe, rules);
   check_equal_shapes(recipe, "statistic", "batch_value");
-  check_attribute_names(recipe, {"momentum"});
+  check_attribute_names(recipe, {"momentum", "correction"});
   number_setting(recipe, "momentum", 0, 1);
+  if (recipe.attributes.has("correction")) number_setting(recipe, "correction", 1, 2);
 }
 
 std::unique_ptr<Executable> create(const Recipe& recipe, std::span<void* const> buffers) {

@@ -45,6 +45,27 @@ struct Divergence {
   }
 };
 
+/// PyTorch's: ℓ = Σ t·(log t - log p), 0 where t is 0, nothing clipped; by_entry: divided by the number of classes.
+template <bool by_entry>
+struct UnclippedDivergence {
+  static constexpr std::string_view name = by_entry ? "kl_divergence_by_entry" : "kl_divergence_unclipped";
+  static constexpr std::array<Setting, 0> settings{};
+  explicit UnclippedDivergence(const Attributes&) {}
+  static double share(const LossRow& row) { return by_entry ? 1 / static_cast<double>(row.classes) : 1; }
+  double value(const LossRow& row) const {
+    double sum = 0;
+    for (std::int64_t i = 0; i < row.classes; ++i)
+      if (const double t = row.t(i); t != 0) sum += t * (std::log(t) - std::log(static_cast<double>(row.x[i])));
+    return sum * share(row);
+  }
+  void gradient(const LossRow& row, double factor, float* gradient) const {
+    for (std::int64_t i = 0; i < row.classes; ++i) {
+      const double t = row.t(i);
+      gradient[i] = t == 0 ? 0.0f : static_cast<float>(-factor * share(row) * t / row.x[i]);
+    }
+  }
+};
+
 /// ℓ = -Σ x·t / (|x|·|t|), each length at least 1e-7. A row of zeros has no direction and gets no gradient.
 struct Cosine {
   static constexpr std::string_view name = "cosine_similarity";
@@ -72,6 +93,13 @@ struct Cosine {
     for (std::int64_t i = 0; i < row.classes; ++i)
       gradient[i] = static_cast<float>(scale * (along * row.x[i] - row.t(i) * lengths.target_inverse));
   }
+};
+
+/// PyTorch's: the same plus 1.
+struct CosineDistance : Cosine {
+  static constexpr std::string_view name = "cosine_distance";
+  using Cosine::Cosine;
+  double value(const LossRow& row) const { return 1 + Cosine::value(row); }
 };
 
 /// ℓ = max(max (1 - t)·x - Σ t·x + 1, 0). At the margin the slope is that of the inside; equal largest entries share
@@ -157,7 +185,8 @@ struct CategoricalFocal {
   double smoothing, alpha, gamma;
 };
 
-using RowFormulas = std::tuple<Divergence, Cosine, RowHinge, CategoricalFocal<true>, CategoricalFocal<false>>;
+using RowFormulas = std::tuple<Divergence, UnclippedDivergence<true>, UnclippedDivergence<false>, Cosine,
+                               CosineDistance, RowHinge, CategoricalFocal<true>, CategoricalFocal<false>>;
 
 /// The checks of class_rows.hpp, and: target f32, i32 classes or the setting "constant"; no other settings than the
 /// formula's.

@@ -1,6 +1,8 @@
 // Stochastic gradient descent as Keras computes it, the learning rate inside the velocity:
 //   without momentum: w -= learning_rate·g
 //   with it:          v = momentum·v - learning_rate·g;  w += v, or with nesterov w += momentum·v - learning_rate·g
+// rate_outside: as PyTorch has it: v = momentum·v + g;  w -= learning_rate·v, or with nesterov
+// w -= learning_rate·(momentum·v + g)
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/updates.hpp"
 
@@ -25,6 +27,17 @@ struct MomentumLoop {
   }
 };
 
+template <bool nesterov>
+struct OutsideLoop {
+  WEIR_INLINE void operator()(float* __restrict w, const float* __restrict g, float* __restrict v, float momentum,
+                              float rate, std::int64_t count) const {
+    for (std::int64_t i = 0; i < count; ++i) {
+      v[i] = momentum * v[i] + g[i];
+      w[i] -= rate * (nesterov ? momentum * v[i] + g[i] : v[i]);
+    }
+  }
+};
+
 class Sgd final : public Executable {
  public:
   Sgd(const Recipe& recipe, std::span<void* const> buffers)
@@ -34,6 +47,7 @@ class Sgd final : public Executable {
         learning_rate_(pointer<const double>(recipe, buffers, "learning_rate")),
         momentum_(static_cast<float>(recipe.attributes.number("momentum"))),
         nesterov_(recipe.attributes.flag("nesterov")),
+        rate_outside_(recipe.attributes.has("rate_outside") && recipe.attributes.flag("rate_outside")),
         count_(physical_count(recipe.operand("parameter").shape)),
         threads_(recipe.threads) {}
 
@@ -49,22 +63,26 @@ class Sgd final : public Executable {
     float* w = parameter_ + begin;
     const float* g = gradient_ + begin;
     if (!velocity_) return dispatch(PlainLoop{}, w, g, rate, count);
-    if (nesterov_) return dispatch(MomentumLoop<true>{}, w, g, velocity_ + begin, momentum_, rate, count);
-    dispatch(MomentumLoop<false>{}, w, g, velocity_ + begin, momentum_, rate, count);
+    float* v = velocity_ + begin;
+    if (rate_outside_ && nesterov_) return dispatch(OutsideLoop<true>{}, w, g, v, momentum_, rate, count);
+    if (rate_outside_) return dispatch(OutsideLoop<false>{}, w, g, v, momentum_, rate, count);
+    if (nesterov_) return dispatch(MomentumLoop<true>{}, w, g, v, momentum_, rate, count);
+    dispatch(MomentumLoop<false>{}, w, g, v, momentum_, rate, count);
   }
 
   float *parameter_, *velocity_;
   const float* gradient_;
   const double* learning_rate_;
   float momentum_;
-  bool nesterov_;
+  bool nesterov_, rate_outside_;
   std::int64_t count_;
   int threads_;
 };
 
 void validate(const Recipe& recipe) {
   check_update(recipe, {{"parameter", Access::update}, {"velocity", Access::update, DType::f32, true}});
-  check_attribute_names(recipe, {"momentum", "nesterov"});
+  check_attribute_names(recipe, {"momentum", "nesterov", "rate_outside"});
+  if (recipe.attributes.has("rate_outside")) flag_setting(recipe, "rate_outside");
   flag_setting(recipe, "nesterov");
   const double momentum = number_setting(recipe, "momentum", 0, 1);
   if (momentum != 0 && !recipe.find("velocity")) reject(recipe, "momentum needs the operand \"velocity\"");

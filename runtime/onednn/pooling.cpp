@@ -12,7 +12,16 @@ const Shape& either(const Recipe& recipe, std::string_view one, std::string_view
   return operand ? operand->shape : recipe.operand(other).shape;
 }
 
-bool is_max(const Recipe& recipe) { return word_setting(recipe, "algorithm", {"max", "average"}) == "max"; }
+std::string algorithm(const Recipe& recipe) {
+  return word_setting(recipe, "algorithm", {"max", "average", "average_with_padding"});
+}
+bool is_max(const Recipe& recipe) { return algorithm(recipe) == "max"; }
+
+dnnl::algorithm algorithm_of(const Recipe& recipe) {
+  if (is_max(recipe)) return dnnl::algorithm::pooling_max;
+  return algorithm(recipe) == "average" ? dnnl::algorithm::pooling_avg_exclude_padding
+                                        : dnnl::algorithm::pooling_avg_include_padding;
+}
 
 Window window_of(const Recipe& recipe) {
   const std::string spatial = spatial_axes(recipe, either(recipe, "src", "diff_src"));
@@ -41,10 +50,18 @@ void check_backward(const Recipe& recipe) {
 dnnl::pooling_forward::primitive_desc forward(const Recipe& recipe, std::string_view src, std::string_view dst,
                                               dnnl::primitive_attr attributes) {
   const Window w = window_of(recipe);
-  const auto algorithm = is_max(recipe) ? dnnl::algorithm::pooling_max : dnnl::algorithm::pooling_avg_exclude_padding;
   const auto kind = recipe.find("workspace") ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
-  return {cpu_engine(), kind,  algorithm, desc_of(recipe, src), desc_of(recipe, dst), w.strides, w.extents, w.dilation,
-          w.begin,      w.end, attributes};
+  return {cpu_engine(),
+          kind,
+          algorithm_of(recipe),
+          desc_of(recipe, src),
+          desc_of(recipe, dst),
+          w.strides,
+          w.extents,
+          w.dilation,
+          w.begin,
+          w.end,
+          attributes};
 }
 
 dnnl::primitive_desc_base describe_forward(const Recipe& recipe, dnnl::primitive_attr attributes) {
