@@ -54,13 +54,17 @@ void route_node(const TrainingGraph& training, const LossTerm& term, NodeId id, 
 bool is_differentiable(const Node& node, std::size_t operand) {
   if (node.operands[operand] == none) return false;
   const OperandKind kind = node.op->operands[std::min(operand, node.op->operands.size() - 1)].kind;
+  if (kind == OperandKind::target) return node.attributes.has("target_gradient");
   return kind == OperandKind::value || kind == OperandKind::variadic || kind == OperandKind::parameter;
 }
 
 std::set<ValueId> reached(const TrainingGraph& training, const Routing& routing, std::size_t term) {
   const Graph& graph = training.graph;
   std::set<ValueId> parameters, seen;
-  std::vector<ValueId> open = {training.terms[term].prediction};
+  std::vector<ValueId> open;
+  const Node& loss = graph.node(training.terms[term].node);
+  for (std::size_t i = 0; i < loss.operands.size(); ++i)
+    if (is_differentiable(loss, i)) open.push_back(loss.operands[i]);
   while (!open.empty()) {
     const ValueId value = open.back();
     open.pop_back();
