@@ -195,6 +195,10 @@ constexpr DiagnosticCode codes[] = {
     {"W0405", "a frozen layer with random values",
      "A frozen layer keeps its first values for ever. Random ones are rarely what is meant: load trained values with "
      "--weights, or leave \"trainable\" out."},
+    {"W0424", "a target that was to learn and does not",
+     "\"gradient\": true lets a term's gradient flow into the node that it compares with, but no parameter behind that "
+     "node hears the term: its layers are frozen or have none, or stop_at, skip, only or a stop_gradient is in the "
+     "way."},
 };
 
 }  // namespace

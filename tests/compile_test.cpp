@@ -153,6 +153,41 @@ TEST_CASE("losses whose shapes do not fit say both shapes and the way out") {
   CHECK_FALSE(refused.plan);
 }
 
+/// Words of a vocabulary of ten, five a sample.
+std::string reading(const std::string& first_layer) {
+  return R"({"format": "weir/1", "inputs": {"words": {"shape": [5], "dtype": "i32"}, "y": {"shape": [3]}},
+    "layers": [)" +
+         first_layer + R"(, {"name": "flat", "type": "flatten"}, {"name": "output", "type": "dense", "units": 3}],
+    "loss": {"terms": {"error": {"type": "mean_squared_error", "at": "output", "target": {"input": "y"}}}},
+    "train": {"optimizer": {"type": "sgd", "learning_rate": 0.1}, "batch_size": 2}})";
+}
+
+TEST_CASE("layers that compute refuse integers, a layer that looks numbers up refuses anything else") {
+  const auto said = [](const std::string& layer, const char* message) {
+    const Compiled refused = compile(reading(layer));
+    CHECK_FALSE(refused.plan);
+    CHECK(refused.diagnostics.to_text().find(message) != std::string::npos);
+  };
+  said(R"({"name": "first", "type": "dense", "from": "words", "units": 2})",
+       "dense computes in f32, but \"words\" is i32[B, 5]");
+  said(R"({"name": "first", "type": "embedding", "from": "y", "input_dim": 10, "output_dim": 2})",
+       "embedding needs an i32 input of numbers, but its input is f32[B, 3]");
+}
+
+TEST_CASE("a number outside an embedding's table is refused with its row, and nothing is learned") {
+  Session session(compiled(
+      reading(R"({"name": "first", "type": "embedding", "from": "words", "input_dim": 10, "output_dim": 2})")));
+  const Tensor before = session.parameter("first.embeddings");
+  Tensor words(DType::i32, {2, 5}), y(DType::f32, {2, 3});
+  words.data<std::int32_t>()[7] = 10;
+  const std::string message = message_of([&] { session.train_step({{"words", words}, {"y", y}}); });
+  CHECK(message == "input \"words\", row 1: class 10 is outside 0 … 9");
+  CHECK(session.parameter("first.embeddings").bytes == before.bytes);
+  words.data<std::int32_t>()[7] = 9;
+  session.train_step({{"words", words}, {"y", y}});
+  CHECK(session.parameter("first.embeddings").bytes != before.bytes);
+}
+
 TEST_CASE("calls that make no sense are refused") {
   const std::string text = read_file("models/mlp.weir.json");
   CHECK(message_of([&] { compile(text, {.batch_sizes = {0}}); }).find("at least 1") != std::string::npos);

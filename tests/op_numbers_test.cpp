@@ -110,6 +110,7 @@ class RecordedNode {
     const bool whole = kind == OperandKind::parameter || kind == OperandKind::statistic;
     TensorType type = unbatched(array.dims);
     if (!whole) type = batched(Dims(array.dims.begin() + 1, array.dims.end()));
+    if (!op_.index_bound.empty() && kind == OperandKind::value) type.dtype = DType::i32;
     if (kind == OperandKind::target && (op_.integer_target || node_.attributes.has("one_hot"))) type.dtype = DType::i32;
     return add(name, type, std::move(array));
   }

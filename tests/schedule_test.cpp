@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "compiler/explain.hpp"
+#include "compiler/verify.hpp"
 #include "runtime/trainer.hpp"
 #include "tests/message_of.hpp"
 #include "tests/models.hpp"
@@ -328,6 +329,22 @@ TEST_CASE("a plan with schedules reads back the same, and a wrong one is refused
   CHECK(message_of([&] {
           plan_from_json(with(json, R"("curve": "linear")", R"("curve": "straight")"));
         }).find("unknown curve") != std::string::npos);
+}
+
+TEST_CASE("verify holds where weights are scheduled and normalized, also at a weight of 0") {
+  VerifyOptions options;
+  options.threads = 1;
+  for (const char* weight : {R"({ "type": "linear", "from": 0, "to": 1, "length": 4 })", "0.5"}) {
+    CAPTURE(std::string(weight));
+    Diagnostics diagnostics;
+    const std::string text = with(weighed(weight), R"("loss": {)", R"("loss": { "combine": "normalized",)");
+    const VerifySubjects subjects = prepare_verify(text, options, diagnostics);
+    REQUIRE(!diagnostics.has_errors());
+    const VerifyReport report = verify_gradients(subjects, options);
+    CHECK(report.problems() == std::vector<std::string>{});
+    CHECK(report.terms[0].weight == (std::string(weight) == "0.5" ? 0.2 : 0));
+    CHECK(report.terms[0].parameters.size() == 2);
+  }
 }
 
 TEST_CASE("explain says what a weight follows") {

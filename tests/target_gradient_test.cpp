@@ -145,6 +145,19 @@ TEST_CASE("stop_at, skip and only hold for both sides") {
   CHECK(compile(text, {.threads = 1}).diagnostics.all().empty());  // no warning that only names what is not reached
 }
 
+TEST_CASE("a target that was to learn and cannot is warned of") {
+  const auto warnings = [](const std::string& text) {
+    std::vector<std::string> codes;
+    const Compiled result = compile(text, {.threads = 1});
+    for (const Diagnostic& each : result.diagnostics.all()) codes.push_back(each.code);
+    return codes;
+  };
+  CHECK(warnings(model("huber", "tanh")) == Names{});
+  CHECK(warnings(model("huber", "tanh", R"(, "stop_at": ["right"])")) == Names{"W0424"});
+  CHECK(warnings(model("huber", "tanh", R"(, "only": ["left"])")) == Names{"W0424"});
+  CHECK(warnings(model("huber", "tanh", R"(, "only": ["right"])")) == Names{});
+}
+
 TEST_CASE("every loss that can gives the derivative by its target, against central differences") {
   std::size_t losses = 0;
   for (const OpDef* op : ops_table()) {

@@ -72,6 +72,9 @@ struct Graph {
   ValueId add_value(Value value);             ///< makes the name unique ("d.x.2") where it is taken
   NodeId add_node(Node node);                 ///< sets the results' producer
   ValueId find(std::string_view name) const;  ///< none where there is none
+  /// Parameters and statistics in the order of their owners. Ids are no order to rely on: a layer that shares another's
+  /// parameters may come first and make them, even one that is only watched.
+  std::vector<ValueId> parameters() const;
   Value& at(ValueId id) { return values.at(static_cast<std::size_t>(id)); }
   const Value& at(ValueId id) const { return values.at(static_cast<std::size_t>(id)); }
   Node& node(NodeId id) { return nodes.at(static_cast<std::size_t>(id)); }

@@ -117,6 +117,7 @@ struct OpDef {
                                           ///< scalar operand (gradient_scale)
   bool frozen_is_evaluation = false;      ///< batch_normalization: with trainable false it uses its moving statistics
   bool carries_integers = false;          ///< only moves values: i32 passes through
+  std::string_view index_bound = {};      ///< the i32 operand holds 0 to this attribute - 1 (embedding: "input_dim")
   std::vector<std::string_view> slots = {};         ///< optimizer: names of its state operands
   bool (*uses_slots)(const Attributes&) = nullptr;  ///< optimizer: whether these settings need the slots; empty: always
   double gradient_bound = 0;  ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite

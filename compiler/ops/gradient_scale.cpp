@@ -6,11 +6,7 @@
 namespace weir::ops {
 namespace {
 
-void infer(InferContext& c) {
-  const TensorType& input = c.operand("input");
-  if (input.dtype != DType::f32) c.fail(1, "it needs an f32 input, but this one is " + to_string(input));
-  c.result("output", input);
-}
+void infer(InferContext& c) { c.result("output", c.operand("input")); }
 
 void lower(LowerContext& c) { c.alias("output", "input"); }
 void reference(ReferenceContext& c) { c.result().data = c.operand("input").data; }
@@ -60,7 +56,6 @@ const OpDef gradient_scale{
     .equation = "output = input; d_input = d_output · scale",
     .operands = {{"input"}, {"scale", OperandKind::scalar, true}},
     .attributes = {{.name = "scale", .doc = "negative: the gradient is reversed", .scheduled = true}},
-    .constraints = {"C1: the input is f32"},
     .infer = infer,
     .gradient = gradient,
     .lower = lower,

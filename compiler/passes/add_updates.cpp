@@ -74,8 +74,7 @@ void add_move(Graph& graph, ValueId statistic, ValueId followed) {
 void add_statistic_moves(TrainingGraph& training) {
   Graph& graph = training.graph;
   const std::set<NodeId> needed = trained_nodes(training);
-  const ValueId count = static_cast<ValueId>(graph.values.size());
-  for (ValueId id = 0; id < count; ++id) {
+  for (ValueId id : graph.parameters()) {
     const std::vector<ValueId> follows = graph.at(id).follows;
     for (ValueId followed : follows)
       if (needed.contains(graph.at(followed).producer)) add_move(graph, id, followed);
@@ -85,8 +84,9 @@ void add_statistic_moves(TrainingGraph& training) {
 }  // namespace
 
 TrainingGraph add_updates(const Spec& spec, TrainingGraph training) {
-  const std::map<ValueId, ValueId> gradients = training.gradients;
-  for (const auto& [parameter, gradient] : gradients) add_optimizer(spec, training.graph, parameter, gradient);
+  for (ValueId parameter : training.graph.parameters())
+    if (const auto gradient = training.gradients.find(parameter); gradient != training.gradients.end())
+      add_optimizer(spec, training.graph, parameter, gradient->second);
   add_statistic_moves(training);
   return training;
 }

@@ -121,6 +121,7 @@ class Builder {
   void infer(const LayerSpec& layer, Node node) {
     InferContext context(graph_, node);
     try {
+      refuse_integers(context, node);
       layer.op->infer(context);
     } catch (const InferFailure& failure) {
       report(layer, failure);
@@ -144,6 +145,15 @@ class Builder {
     const ValueId linear = node.results.front();
     graph_.add_node(std::move(node));
     if (activated) add_activation(layer, linear);
+  }
+
+  /// Layers compute in f32; those that only move values, or look them up, take i32.
+  void refuse_integers(const InferContext& context, const Node& node) const {
+    if (node.op->carries_integers || !node.op->index_bound.empty()) return;
+    for (ValueId operand : node.operands)
+      if (operand != none && graph_.at(operand).type.dtype == DType::i32)
+        context.fail(0, std::string(node.op->name) + " computes in f32, but \"" + graph_.at(operand).name + "\" is " +
+                            to_string(graph_.at(operand).type) + "; declare the input without \"dtype\": \"i32\"");
   }
 
   /// The parameters in their places; with `share` the owner's, made by whichever of the layers comes first. False where

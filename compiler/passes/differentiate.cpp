@@ -35,11 +35,10 @@ class Differentiator {
         open_(graph_.values.size()) {}
 
   TrainingGraph run() {
-    const ValueId values = static_cast<ValueId>(graph_.values.size());
+    const std::vector<ValueId> parameters = graph_.parameters();
     for (NodeId node = static_cast<NodeId>(graph_.nodes.size()) - 1; node >= 0; --node) visit(node);
-    for (ValueId id = 0; id < values; ++id)
-      if (graph_.at(id).kind == ValueKind::parameter && !open(id).empty())
-        training_.gradients[id] = combine({id, open(id).front()});
+    for (ValueId id : parameters)
+      if (!open(id).empty()) training_.gradients[id] = combine({id, open(id).front()});
     return std::move(training_);
   }
 

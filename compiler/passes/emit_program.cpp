@@ -244,6 +244,7 @@ class Emitter {
 
   std::int64_t classes_of(const Node& node, std::size_t operand) const {
     if (node.attributes.has("one_hot")) return node.attributes.integer("one_hot");
+    if (!node.op->index_bound.empty()) return node.attributes.integer(node.op->index_bound);
     if (!node.op->integer_target || node.op->operands.at(operand).kind != OperandKind::target) return 0;
     const Dims& prediction = training_.graph.at(node.operands.front()).type.dims;
     return prediction.empty() ? 0 : prediction.back();

@@ -85,6 +85,7 @@ constexpr OperandRule backward_operands[] = {{"src"},
                                              {"diff_shift", write, f32, true}};
 constexpr InPlace over_source[] = {{"dst", "src"}};
 constexpr InPlace over_gradient[] = {{"diff_src", "diff_dst"}};
+constexpr std::string_view owned[] = {"diff_scale"};
 
 }  // namespace
 
@@ -99,6 +100,7 @@ const PrimitiveDef batch_normalization_backward{.name = "batch_normalization_bac
                                                 .operands = backward_operands,
                                                 .check = check_backward,
                                                 .describe = describe_backward,
-                                                .in_place = over_gradient};
+                                                .in_place = over_gradient,
+                                                .owned = owned};
 
 }  // namespace weir

@@ -23,9 +23,14 @@ constexpr std::array definitions{&convolution_forward,
                                  &batch_normalization_forward,
                                  &batch_normalization_inference,
                                  &batch_normalization_backward,
+                                 &layer_normalization_forward,
+                                 &layer_normalization_backward,
+                                 &resampling_forward,
+                                 &resampling_backward,
                                  &softmax_forward,
                                  &softmax_backward,
                                  &eltwise_forward,
+                                 &eltwise_backward,
                                  &reorder};
 
 struct Argument {
@@ -197,9 +202,6 @@ Attempt attempt(const PrimitiveDef& definition, const Recipe& open) {
   return result;
 }
 
-/// Results that a primitive may write though the recipe has no operand for them.
-constexpr std::array owned_roles{std::string_view("scratch"), std::string_view("diff_scale")};
-
 class Room {
  public:
   explicit Room(std::size_t bytes) : data_(::operator new(bytes, alignment)) {}
@@ -217,13 +219,12 @@ class Room {
 /// few bytes, because streams are not made to be shared by threads.
 class Primitive : public Executable {
  public:
-  Primitive(const Recipe& recipe, const dnnl::primitive_desc_base& description, std::span<void* const> buffers)
+  Primitive(const PrimitiveDef& definition, const Recipe& recipe, const dnnl::primitive_desc_base& description,
+            std::span<void* const> buffers)
       : primitive_(description.get()), stream_(cpu_engine()) {
     for (std::size_t i = 0; i < recipe.operands.size(); ++i) bind(description, recipe.operands[i].role, buffers[i]);
-    for (std::string_view role : owned_roles) {
-      const std::size_t bytes = desc_at(description, role).get_size();
-      if (bytes > 0 && !recipe.find(role)) bind(description, role, owned_.emplace_back(bytes).data());
-    }
+    own(recipe, description, "scratch");
+    for (std::string_view role : definition.owned) own(recipe, description, role);
     for (std::size_t i = 0; i < memories_.size(); ++i) arguments_[i].memory = memories_[i].get();
   }
 
@@ -234,6 +235,12 @@ class Primitive : public Executable {
   }
 
  private:
+  /// Where the primitive wants it and the recipe has no such operand.
+  void own(const Recipe& recipe, const dnnl::primitive_desc_base& description, std::string_view role) {
+    const std::size_t bytes = desc_at(description, role).get_size();
+    if (bytes > 0 && !recipe.find(role)) bind(description, role, owned_.emplace_back(bytes).data());
+  }
+
   void bind(const dnnl::primitive_desc_base& description, std::string_view role, void* data) {
     memories_.emplace_back(desc_at(description, role), cpu_engine(), data);
     arguments_.push_back({argument_of(role), nullptr});
@@ -276,7 +283,7 @@ void validate_primitive(const Recipe& recipe) { description_of(recipe); }
 std::unique_ptr<Executable> make_primitive(const Recipe& recipe, std::span<void* const> buffers) {
   const auto description = description_of(recipe);
   return under(recipe, [&]() -> std::unique_ptr<Executable> {
-    return std::make_unique<Primitive>(recipe, description, buffers);
+    return std::make_unique<Primitive>(definition_of(recipe), recipe, description, buffers);
   });
 }
 

@@ -22,13 +22,17 @@ struct PrimitiveDef {
   /// Layouts may be "any". Backward primitives build their forward hint from the recipe itself.
   dnnl::primitive_desc_base (*describe)(const Recipe& recipe, dnnl::primitive_attr attributes) = nullptr;
   std::span<const InPlace> in_place = {};
+  /// What the library insists on though the recipe may have no operand for it: results nobody reads.
+  std::span<const std::string_view> owned = {};
 };
 
 extern const PrimitiveDef convolution_forward, convolution_backward_data, convolution_backward_weights;
 extern const PrimitiveDef inner_product_forward, inner_product_backward_data, inner_product_backward_weights;
 extern const PrimitiveDef pooling_forward, pooling_backward;
 extern const PrimitiveDef batch_normalization_forward, batch_normalization_inference, batch_normalization_backward;
-extern const PrimitiveDef softmax_forward, softmax_backward, eltwise_forward, reorder;
+extern const PrimitiveDef layer_normalization_forward, layer_normalization_backward;
+extern const PrimitiveDef resampling_forward, resampling_backward;
+extern const PrimitiveDef softmax_forward, softmax_backward, eltwise_forward, eltwise_backward, reorder;
 
 /// Null for a name that is none.
 const PrimitiveDef* find_primitive(std::string_view name);
@@ -56,7 +60,12 @@ void check_window(const Recipe& recipe, const Window& window, const std::string&
 /// Letters of the spatial axes: "hw" of "nhwc". Rejects axes that are no images.
 std::string spatial_axes(const Recipe& recipe, const Shape& shape);
 
-dnnl::algorithm eltwise_algorithm(const std::string& word);
+/// An elementwise function by our word.
+struct Eltwise {
+  dnnl::algorithm algorithm;
+  float alpha = 0, beta = 0;
+};
+Eltwise eltwise_of(const std::string& word);
 
 /// "post_op", where the recipe has one: checked, and added to the attributes.
 void check_post_op(const Recipe& recipe);

@@ -55,20 +55,24 @@ std::string spatial_axes(const Recipe& recipe, const Shape& shape) {
   reject(recipe, "axes \"" + shape.axes + "\" are no images: \"nwc\", \"nhwc\" or \"ndhwc\" is needed");
 }
 
-dnnl::algorithm eltwise_algorithm(const std::string& word) {
-  if (word == "relu") return dnnl::algorithm::eltwise_relu;
-  if (word == "tanh") return dnnl::algorithm::eltwise_tanh;
-  return dnnl::algorithm::eltwise_logistic;
+Eltwise eltwise_of(const std::string& word) {
+  if (word == "relu") return {dnnl::algorithm::eltwise_relu};
+  if (word == "relu6") return {dnnl::algorithm::eltwise_clip, 0.0f, 6.0f};
+  if (word == "tanh") return {dnnl::algorithm::eltwise_tanh};
+  if (word == "gelu") return {dnnl::algorithm::eltwise_gelu_erf};
+  if (word == "gelu_tanh") return {dnnl::algorithm::eltwise_gelu_tanh};
+  return {dnnl::algorithm::eltwise_logistic};
 }
 
 void check_post_op(const Recipe& recipe) {
-  if (recipe.attributes.has("post_op")) word_setting(recipe, "post_op", {"relu", "tanh", "logistic"});
+  if (recipe.attributes.has("post_op")) word_setting(recipe, "post_op", {"relu", "relu6", "tanh", "logistic"});
 }
 
 void add_post_op(const Recipe& recipe, dnnl::primitive_attr& attributes) {
   if (!recipe.attributes.has("post_op")) return;
   dnnl::post_ops operations;
-  operations.append_eltwise(eltwise_algorithm(recipe.attributes.word("post_op")), 0.0f, 0.0f);
+  const Eltwise function = eltwise_of(recipe.attributes.word("post_op"));
+  operations.append_eltwise(function.algorithm, function.alpha, function.beta);
   attributes.set_post_ops(operations);
 }
 

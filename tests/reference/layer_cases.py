@@ -1,5 +1,6 @@
 """Layers without a window: Keras 3 on TensorFlow, most with PyTorch as a second witness."""
 
+import keras
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -244,6 +245,70 @@ def batch_normalization():
     return [*cases, constant]
 
 
+# --- sequences -------------------------------------------------------------------------------------------------------
+
+
+def layer_normalization():
+    def case(name, dims, **attributes):
+        channels = dims[-1:]
+        operands = {"input": grid("input of " + name, dims, -3.0, 4.0)}
+        if attributes.get("scale", True):
+            operands["gamma"] = grid("gamma of " + name, channels, -1.5, 2.0, 0.25)
+        if attributes.get("center", True):
+            operands["beta"] = grid("beta of " + name, channels, -1.0, 1.0, 0.25)
+        epsilon = attributes.get("epsilon", 1e-3)
+        witness = lambda t: F.layer_norm(t["input"], channels, t.get("gamma"), t.get("beta"), epsilon)
+        compute = of_layer(lambda: layers.LayerNormalization(**attributes))
+        return Case(name, attributes, operands, compute, list(operands), check=witness)
+
+    return [
+        case("defaults, vector", [3, 6]),
+        case("sequence", [2, 3, 5]),
+        case("image", [1, 2, 2, 7]),
+        case("large epsilon", [4, 3], epsilon=0.5),
+        case("neither scale nor center", [2, 5], scale=False, center=False),
+        case("without scale", [2, 5], scale=False),
+        case("without center", [2, 5], center=False),
+    ]
+
+
+def embedding():
+    def case(name, indices, input_dim, output_dim):
+        operands = {
+            "input": np.array(indices, "int32"),
+            "embeddings": grid("table of " + name, [input_dim, output_dim]),
+        }
+        attributes = {"input_dim": input_dim, "output_dim": output_dim}
+        compute = of_layer(lambda: layers.Embedding(**attributes))
+        witness = lambda t: F.embedding(t["input"].long(), t["embeddings"])
+        return Case(name, attributes, operands, compute, ["embeddings"], check=witness)
+
+    return [
+        case("words", [[0, 2, 1], [3, 0, 0]], 4, 3),
+        case("one number a sample", [2, 0, 2, 2], 3, 2),
+        case("rows never used", [[1, 1]], 5, 4),
+    ]
+
+
+def gelu():
+    far = np.array([[-40.0, -20.0, -8.0, -1e-3, 0.0, 1e-3, 8.0, 20.0, 40.0]])
+
+    def case(name, values, **attributes):
+        approximate = attributes.get("approximate", False)
+        compute = lambda t: {"output": keras.ops.gelu(t["input"], approximate)}
+        witness = lambda t: F.gelu(t["input"], approximate="tanh" if approximate else "none")
+        made = Case(name, attributes, {"input": values}, compute, ["input"], check=witness)
+        made.f64_tolerance = 1e-7  # TensorFlow's constants are f32
+        return made
+
+    return [
+        case("defaults", with_zeros("gelu")),
+        case("far from zero", far),
+        case("approximate", with_zeros("approximate gelu"), approximate=True),
+        case("approximate, far from zero", far, approximate=True),
+    ]
+
+
 CASES = {
     "flatten": flatten,
     "reshape": reshape,
@@ -256,4 +321,15 @@ CASES = {
     "add": add,
     "concatenate": concatenate,
     "batch_normalization": batch_normalization,
+    "layer_normalization": layer_normalization,
+    "embedding": embedding,
+    "gelu": gelu,
+    "relu6": lambda: [
+        simple_case(
+            "around the kinks",
+            np.array([[-2.0, -0.5, 0.0, 0.5, 3.0, 5.5, 6.0, 6.5, 30.0]]),
+            lambda: layers.Activation("relu6"),
+            lambda t: F.relu6(t["input"]),
+        )
+    ],
 }

@@ -77,7 +77,8 @@ def run(case, cotangent, floatx):
     missing = [name for name, gradient in gradients.items() if gradient is None]
     if missing:
         raise RuntimeError(f"{case.name}: no gradient for {missing}")
-    as_array = lambda tensors: {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    # convert_to_tensor: the gradient of a table comes as its used rows
+    as_array = lambda tensors: {name: np.asarray(tf.convert_to_tensor(tensor)) for name, tensor in tensors.items()}
     return as_array(results), as_array(gradients)
 
 

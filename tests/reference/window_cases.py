@@ -117,6 +117,75 @@ def conv2d():
     ]
 
 
+def depthwise_case(name, dims, **attributes):
+    multiplier = attributes.get("depth_multiplier", 1)
+    kernel = [*pair(attributes["kernel_size"]), dims[-1], multiplier]
+    operands = {"input": grid("input of " + name, dims), "kernel": grid("kernel of " + name, kernel, -1.0, 1.0)}
+    if attributes.get("use_bias", True):
+        operands["bias"] = grid("bias of " + name, [dims[-1] * multiplier], -1.0, 1.0)
+
+    def in_torch(t):
+        kernel = t["kernel"].reshape(*t["kernel"].shape[:2], 1, -1)
+        return conv2d_in_torch({**attributes, "groups": dims[-1]})({**t, "kernel": kernel})
+
+    compute = of_layer(lambda: layers.DepthwiseConv2D(**attributes))
+    return Case(name, attributes, operands, compute, list(operands), check=in_torch)
+
+
+def depthwise_conv2d():
+    return [
+        depthwise_case("defaults", [2, 4, 5, 3], kernel_size=3),
+        depthwise_case("same", [2, 4, 5, 2], kernel_size=3, padding="same"),
+        depthwise_case("same, strides 2", [1, 6, 7, 3], kernel_size=3, strides=2, padding="same"),
+        depthwise_case("two filters a channel", [2, 4, 4, 3], kernel_size=2, depth_multiplier=2),
+        depthwise_case("dilated", [1, 6, 6, 2], kernel_size=2, dilation_rate=2, padding="same"),
+        depthwise_case("without bias", [1, 4, 4, 4], kernel_size=[1, 3], use_bias=False),
+        depthwise_case("one channel", [2, 3, 3, 1], kernel_size=2),
+    ]
+
+
+def layer_case(name, dims, layer, witness, **attributes):
+    operands = {"input": grid("input of " + name, dims)}
+    return Case(name, attributes, operands, of_layer(lambda: layer(**attributes)), ["input"], check=witness)
+
+
+def up_sampling2d():
+    def case(name, dims, **attributes):
+        size = tuple(pair(attributes.get("size", 2)))
+        mode = attributes.get("interpolation", "nearest")
+
+        def in_torch(t):
+            x = t["input"].permute(0, 3, 1, 2)
+            y = F.interpolate(x, scale_factor=size, mode=mode, **({} if mode == "nearest" else {"align_corners": False}))
+            return y.permute(0, 2, 3, 1)
+
+        made = layer_case(name, dims, layers.UpSampling2D, in_torch, **attributes)
+        if mode == "bilinear":
+            made.f64_tolerance = 1e-6  # TensorFlow interpolates in f32
+        return made
+
+    return [
+        case("defaults", [2, 3, 2, 3]),
+        case("uneven factors", [1, 2, 3, 2], size=[3, 1]),
+        case("bilinear", [2, 3, 4, 2], interpolation="bilinear"),
+        case("bilinear, uneven factors", [1, 2, 3, 1], size=[2, 3], interpolation="bilinear"),
+        case("one pixel", [2, 1, 1, 2], interpolation="bilinear"),
+    ]
+
+
+def global_average_pooling2d():
+    def case(name, dims, **attributes):
+        kept = attributes.get("keepdims", False)
+        witness = lambda t: t["input"].mean((1, 2), keepdim=kept)
+        return layer_case(name, dims, layers.GlobalAveragePooling2D, witness, **attributes)
+
+    return [
+        case("defaults", [2, 3, 5, 4]),
+        case("kept axes", [2, 2, 3, 2], keepdims=True),
+        case("one cell", [1, 1, 1, 3]),
+    ]
+
+
 # --- pooling ---------------------------------------------------------------------------------------------------------
 
 
@@ -187,4 +256,7 @@ CASES = {
     "conv2d": conv2d,
     "max_pooling2d": lambda: [pooling_case("max", "defaults", distinct("defaults", [1, 5, 4, 2])), *pooling("max")],
     "average_pooling2d": lambda: pooling("average"),
+    "depthwise_conv2d": depthwise_conv2d,
+    "up_sampling2d": up_sampling2d,
+    "global_average_pooling2d": global_average_pooling2d,
 }

@@ -1,0 +1,101 @@
+// y = x · Φ(x), Φ the standard normal distribution (D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016).
+// approximate: y = x/2 · (1 + tanh(sqrt(2/π) · (x + 0.044715 · x³))). The gradient reads x.
+#include <array>
+#include <cmath>
+#include <numbers>
+
+#include "compiler/ir/op.hpp"
+
+namespace weir::ops {
+namespace {
+
+void infer(InferContext& c) { c.result("output", c.operand("input")); }
+
+std::string algorithm_of(const Attributes& attributes) { return attributes.flag("approximate") ? "gelu_tanh" : "gelu"; }
+
+void lower(LowerContext& c) {
+  const std::string layout = c.operand("input").shape.layout;
+  c.kernel("eltwise_forward")
+      .read("src", "input", layout)
+      .write("dst", "output", layout)
+      .set("algorithm", algorithm_of(c.attributes()))
+      .emit();
+}
+
+const double root_of_two_over_pi = std::sqrt(2 / std::numbers::pi);
+
+double value(double x, bool approximate) {
+  if (!approximate) return x / 2 * (1 + std::erf(x / std::numbers::sqrt2));
+  return x / 2 * (1 + std::tanh(root_of_two_over_pi * (x + 0.044715 * x * x * x)));
+}
+/// Φ(x) + x · φ(x), φ the density; or the derivative of the approximation.
+double slope(double x, bool approximate) {
+  if (!approximate)
+    return (1 + std::erf(x / std::numbers::sqrt2)) / 2 + x * std::exp(-x * x / 2) / std::sqrt(2 * std::numbers::pi);
+  const double t = std::tanh(root_of_two_over_pi * (x + 0.044715 * x * x * x));
+  return (1 + t) / 2 + x / 2 * (1 - t * t) * root_of_two_over_pi * (1 + 3 * 0.044715 * x * x);
+}
+
+void reference(ReferenceContext& c) {
+  const Array& x = c.operand("input");
+  for (std::int64_t i = 0; i < x.count(); ++i) c.result()[i] = value(x[i], c.attributes().flag("approximate"));
+}
+
+void gradient_infer(InferContext& c) { c.result("gradient", c.operand("input")); }
+void gradient_lower(LowerContext& c) {
+  const std::string layout = c.operand("input").shape.layout;
+  c.kernel("eltwise_backward")
+      .read("src", "input", layout)
+      .read("diff_dst", "d_output", layout)
+      .write("diff_src", "gradient", layout)
+      .set("algorithm", algorithm_of(c.attributes()))
+      .emit();
+}
+void gradient_reference(ReferenceContext& c) {
+  const Array &x = c.operand("input"), &d = c.operand("d_output");
+  Array& result = c.result("gradient");
+  for (std::int64_t i = 0; i < x.count(); ++i) result[i] = d[i] * slope(x[i], c.attributes().flag("approximate"));
+}
+const OpDef gelu_gradient{
+    .name = "gelu.gradient",
+    .summary = "gradient of gelu",
+    .equation = "d_input = d_output · (Φ(input) + input · φ(input)), or the derivative of the approximation",
+    .role = Role::internal,
+    .operands = {{"d_output"}, {"input"}},
+    .results = {"gradient"},
+    .infer = gradient_infer,
+    .no_gradient = true,
+    .lower = gradient_lower,
+    .reference = gradient_reference,
+};
+
+void gradient(GradientContext& c) { c.set("input", c.emit(gelu_gradient, {c.gradient(), c.operand("input")})[0]); }
+
+/// Where the function is flat or a straight line, and its minimum.
+double far_from_zero(std::size_t, std::int64_t element) {
+  return std::array{-40.0, -6.0, -0.7517916, 1e-3, 6.0, 40.0}[static_cast<std::size_t>(element) % 6];
+}
+
+}  // namespace
+
+extern const OpDef gelu;
+const OpDef gelu{
+    .name = "gelu",
+    .summary = "Gaussian error linear unit",
+    .equation = "output = input · Φ(input), Φ the standard normal distribution",
+    .operands = {{"input"}},
+    .attributes =
+        {{.name = "approximate", .type = AttributeType::flag, .doc = "the form with tanh", .standard = false}},
+    .infer = infer,
+    .gradient = gradient,
+    .lower = lower,
+    .reference = reference,
+    .activation = true,
+    .examples = {{.name = "rows", .inputs = {batched({5})}},
+                 {.name = "image", .inputs = {batched({3, 5, 17})}},
+                 {.name = "approximate", .inputs = {batched({7})}, .attributes = {{"approximate", true}}},
+                 {.name = "far_from_zero", .inputs = {batched({6})}, .fill = far_from_zero, .batch = 1}},
+    .internals = {&gelu_gradient},
+};
+
+}  // namespace weir::ops
