@@ -22,7 +22,8 @@ std::vector<double> numbers(const Tensor& tensor) {
 double total(const TrainingGraph& training, const std::vector<Array>& arrays) {
   double sum = 0;
   for (const LossTerm& term : training.terms)
-    if (term.role == TermRole::trained) sum += term.constant_weight * arrays[static_cast<std::size_t>(term.value)][0];
+    if (term.role == TermRole::trained && term.constant_weight != 0)
+      sum += term.constant_weight * arrays[static_cast<std::size_t>(term.value)][0];
   return sum;
 }
 

@@ -156,6 +156,16 @@ constexpr DiagnosticCode codes[] = {
     {"E0422", "unclear whose parameters are shared",
      "\"share\" names the layer that owns the parameters. It has the same type, owns them itself, and everything about "
      "the parameters (trainable, initializers) is written there, once."},
+    {"E0423", "a schedule that does not hold together",
+     "A piecewise schedule has boundaries that ascend and one value more than boundaries: values[i] holds while at "
+     "most "
+     "boundaries[i] updates (or epochs) are done, the last value after that. An exponential one multiplies by the same "
+     "factor in every step, so it can neither start at 0 nor reach it."},
+    {"E0424", "no gradient can flow into this target",
+     "\"gradient\": true lets the node under \"node\" learn from the term as well. An input and a constant cannot "
+     "learn. Losses whose target is a label, such as the hinges, have no derivative by it; the message lists those "
+     "that "
+     "have one."},
     {"E0601", "data for an unknown input", "Each entry of a data set is named like the input that it feeds."},
     {"E0602", "random numbers of the wrong kind",
      "{\"random\": N} draws numbers from 0 to 1 for an f32 input. An i32 input needs \"classes\": C beside it, for "
@@ -185,6 +195,10 @@ constexpr DiagnosticCode codes[] = {
     {"W0405", "a frozen layer with random values",
      "A frozen layer keeps its first values for ever. Random ones are rarely what is meant: load trained values with "
      "--weights, or leave \"trainable\" out."},
+    {"W0424", "a target that was to learn and does not",
+     "\"gradient\": true lets a term's gradient flow into the node that it compares with, but no parameter behind that "
+     "node hears the term: its layers are frozen or have none, or stop_at, skip, only or a stop_gradient is in the "
+     "way."},
 };
 
 }  // namespace

@@ -23,7 +23,7 @@ std::string target_text(const TargetSpec& target) {
     case TargetSpec::Kind::constant:
       return shortest(target.constant);
     case TargetSpec::Kind::node:
-      return "node " + target.name;
+      return "node " + target.name + (target.gradient ? ", which learns too" : "");
   }
   return "";
 }
@@ -67,6 +67,11 @@ Names parameters_reached(const Spec& spec, const Graph& graph, const std::string
   return names;
 }
 
+void add_missing(Names& names, const Names& more) {
+  for (const std::string& name : more)
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+}
+
 TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpec& term, const LossTerm& resolved) {
   TermExplanation result;
   result.name = term.name;
@@ -75,8 +80,10 @@ TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpe
   result.target = target_text(term.target);
   result.role = resolved.role;
   result.weight = term.weight.value;
+  if (term.schedule) result.schedule = to_string(*term.schedule);
   result.excluded_by = resolved.excluded_by;
   result.behind = parameters_behind(graph, graph.find(term.at.value));
+  if (term.target.gradient) add_missing(result.behind, parameters_behind(graph, graph.find(term.target.name)));
   result.reaches = parameters_reached(spec, graph, term.name);
   return result;
 }
@@ -156,7 +163,7 @@ std::string of_parameters(const Names& names) {
 std::string term_sentences(const TermExplanation& term) {
   std::string text = fmt::format("  {}: {} at {}", term.name, term.type, term.at);
   if (!term.target.empty()) text += " against " + term.target;
-  text += fmt::format(", weight {}\n", shortest(term.weight));
+  text += fmt::format(", weight {}\n", term.schedule.empty() ? shortest(term.weight) : term.schedule);
   switch (term.role) {
     case TermRole::excluded:
       return text + fmt::format("    excluded by \"{}\": not computed, trains nothing; it would train {}\n",
@@ -217,6 +224,7 @@ nlohmann::ordered_json term_json(const TermExplanation& term) {
   nlohmann::ordered_json json{{"name", term.name}, {"type", term.type}, {"at", term.at}};
   json["target"] = term.target.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(term.target);
   json["weight"] = term.weight;
+  if (!term.schedule.empty()) json["schedule"] = term.schedule;
   json["role"] = roles[static_cast<int>(term.role)];
   if (term.role == TermRole::excluded) json["excluded_by"] = term.excluded_by;
   json["trains"] = term.role == TermRole::trained ? term.reaches : Names{};
@@ -260,6 +268,7 @@ Explanation explain(const Spec& spec, Diagnostics& diagnostics) {
   all.profiles = profile_differences(spec);
   if (spec.loss) {
     const TrainingGraph training = attach_all(spec, graph, diagnostics);
+    all.normalized = training.normalized;
     if (diagnostics.has_errors()) return all;
     for (std::size_t i = 0; i < spec.loss->terms.size(); ++i)
       all.terms.push_back(explain_term(spec, graph, spec.loss->terms[i], training.terms.at(i)));
@@ -280,6 +289,7 @@ std::string to_text(const Explanation& all) {
   else
     text += "loss terms\n";
   for (const TermExplanation& term : all.terms) text += term_sentences(term);
+  if (all.normalized) text += "  in each step the weights of the trained terms are divided by their sum\n";
   if (!all.metrics.empty()) text += "metrics (they never train)\n";
   for (const MetricExplanation& metric : all.metrics)
     text += fmt::format("  {}: {} at {}\n", metric.name, metric.type, metric.at);
@@ -294,6 +304,7 @@ std::string to_text(const Explanation& all) {
 std::string to_json(const Explanation& all) {
   nlohmann::ordered_json json;
   json["model"] = all.model;
+  if (all.normalized) json["combine"] = "normalized";
   for (const char* list : {"terms", "metrics", "parameters"}) json[list] = nlohmann::ordered_json::array();
   for (const auto& term : all.terms) json["terms"].push_back(term_json(term));
   for (const auto& metric : all.metrics)

@@ -30,7 +30,8 @@ struct TermExplanation {
   std::string name, type, at;
   std::string target;  ///< "input label", "0", "node code", "" where there is none
   TermRole role = TermRole::trained;
-  double weight = 1;
+  double weight = 1;                 ///< of a schedule: the first one
+  std::string schedule;              ///< what the weight follows, as text; "" where it is constant
   std::string excluded_by;           ///< the entry of `exclude`
   std::vector<std::string> reaches;  ///< parameters that its gradient reaches, or would reach were it kept
   std::vector<std::string> behind;   ///< parameters that its node depends on
@@ -51,6 +52,7 @@ struct ParameterExplanation {
 
 struct Explanation {
   std::string model;
+  bool normalized = false;                       ///< weights are divided by their sum in each step
   std::vector<TermExplanation> terms;            ///< file order
   std::vector<MetricExplanation> metrics;        ///< file order
   std::vector<ParameterExplanation> parameters;  ///< in the graph's order; statistics are none

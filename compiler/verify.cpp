@@ -80,7 +80,8 @@ class Verification {
       const std::vector<bool> terms = probe.reached_terms(id);
       for (std::size_t loss = 0; loss < losses_.size(); ++loss)
         for (std::size_t term = 0; term < terms.size(); ++term)
-          if (terms[term] && losses_[loss].term_weights[term] != 0) reached[loss].insert(graph().at(id).name);
+          if (terms[term] && (loss == 0 || losses_[loss].term_weights[term] != 0))
+            reached[loss].insert(graph().at(id).name);
     }
     for (std::size_t loss = 0; loss < losses_.size(); ++loss) compare_reach(loss, reached[loss]);
     reached_ = std::move(reached.front());

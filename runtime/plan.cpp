@@ -147,6 +147,9 @@ std::string print_plan(const Plan& plan, bool memory) {
   for (std::size_t i = 0; i < plan.scalars.size(); ++i)
     text +=
         "scalar s" + std::to_string(i) + " " + plan.scalars[i].name + " = " + shortest(plan.scalars[i].initial) + "\n";
+  for (const ScheduledScalar& one : plan.schedules)
+    text += "schedule s" + std::to_string(one.scalar) + " " + to_string(one.schedule) + "\n";
+  if (plan.normalized_weights) text += "weights divided by their sum\n";
   for (const Program& program : plan.programs) text += print_program(plan, program, memory);
   return text;
 }

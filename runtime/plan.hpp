@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/recipe.hpp"
+#include "runtime/schedule.hpp"
 #include "runtime/target.hpp"
 
 namespace weir {
@@ -72,7 +73,7 @@ struct OutputBinding {
 };
 
 /// The buffer must be finite and no entry larger than bound in magnitude when compute ends, or the step does not
-/// happen.
+/// happen. The value of a term whose weight is 0 in this step is not looked at: it contributes exactly 0.
 struct Check {
   std::string name;  ///< "gradient of conv_1.kernel"
   BufferRef buffer;
@@ -126,9 +127,16 @@ struct Parameter {
 
 struct Scalar {
   std::string name;  ///< "learning_rate", "step" (updates before this one + 1), "rows", "seed", "weight.<term>",
-                     ///< "loss.<term>", "metric.<name>"
+                     ///< "scale.<layer>", "loss.<term>", "metric.<name>"
   double initial = 0;
   bool operator==(const Scalar&) const = default;
+};
+
+/// A scalar that follows a curve. It is set before every step and evaluation, until the host sets it itself.
+struct ScheduledScalar {
+  int scalar = 0;  ///< index into Plan::scalars
+  Schedule schedule;
+  bool operator==(const ScheduledScalar&) const = default;
 };
 
 /// What the trainer needs to know; the spec's `train` section resolved.
@@ -152,7 +160,10 @@ struct Plan {
   std::uint64_t store_bytes = 0;
   std::vector<Parameter> parameters;
   std::vector<Scalar> scalars;
-  std::vector<Recipe> recipes;  ///< each distinct recipe once
+  std::vector<ScheduledScalar> schedules;
+  bool normalized_weights = false;  ///< before every step, weights of terms (TermReport::weight) are divided by their
+                                    ///< sum; where all are 0 they stay 0
+  std::vector<Recipe> recipes;      ///< each distinct recipe once
   std::vector<Program> programs;
 
   std::uint64_t arena_bytes() const;  ///< of the largest program

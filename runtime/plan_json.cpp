@@ -130,6 +130,18 @@ Json write(const Parameter& parameter) {
           {"state", parameter.state}};
 }
 
+Json write(const ScheduledScalar& one) {
+  const Schedule& schedule = one.schedule;
+  Json json = {{"scalar", one.scalar}, {"curve", to_string(schedule.curve)}, {"per_epoch", schedule.per_epoch}};
+  if (schedule.curve == Schedule::Curve::piecewise) {
+    json["boundaries"] = schedule.boundaries;
+    json["values"] = schedule.values;
+    return json;
+  }
+  json.update({{"from", schedule.from}, {"to", schedule.to}, {"start", schedule.start}, {"length", schedule.length}});
+  return json;
+}
+
 /// Objects and lists of the outer levels on lines of their own, each leaf entry on one line: readable, diffable,
 /// compact.
 void print_json(const Json& json, int depth, std::string& text) {
@@ -355,6 +367,30 @@ Parameter read_parameter(const Reader& reader) {
   return parameter;
 }
 
+Schedule::Curve read_curve(const Reader& reader) {
+  for (const auto curve : {Schedule::Curve::linear, Schedule::Curve::cosine, Schedule::Curve::exponential})
+    if (to_string(curve) == reader.text()) return curve;
+  if (reader.text() != to_string(Schedule::Curve::piecewise)) reader.bad("unknown curve of a schedule");
+  return Schedule::Curve::piecewise;
+}
+
+ScheduledScalar read_schedule(const Reader& reader) {
+  ScheduledScalar one{reader["scalar"].index(), {}};
+  Schedule& schedule = one.schedule;
+  schedule.curve = read_curve(reader["curve"]);
+  schedule.per_epoch = reader["per_epoch"].flag();
+  if (schedule.curve == Schedule::Curve::piecewise) {
+    reader["boundaries"].each([&](const Reader& item) { schedule.boundaries.push_back(item.number()); });
+    reader["values"].each([&](const Reader& item) { schedule.values.push_back(item.number()); });
+    return one;
+  }
+  schedule.from = reader["from"].number();
+  schedule.to = reader["to"].number();
+  schedule.start = reader["start"].number();
+  schedule.length = reader["length"].number();
+  return one;
+}
+
 Json parse(std::string_view text) {
   if (text.size() > most_text) throw Error(ErrorCode::limit_exceeded, "plan: the file is larger than 256 MiB");
   const auto limit_depth = [](int depth, nlohmann::json::parse_event_t, Json&) {
@@ -401,6 +437,9 @@ std::string plan_to_json(const Plan& plan) {
   json["scalars"] = Json::array();
   for (const Scalar& scalar : plan.scalars)
     json["scalars"].push_back({{"name", scalar.name}, {"initial", scalar.initial}});
+  if (!plan.schedules.empty()) json["schedules"] = Json::array();
+  for (const ScheduledScalar& one : plan.schedules) json["schedules"].push_back(write(one));
+  if (plan.normalized_weights) json["normalized_weights"] = true;
   json["recipes"] = Json::array();
   for (const Recipe& recipe : plan.recipes) json["recipes"].push_back(write(recipe));
   json["programs"] = Json::array();
@@ -431,6 +470,9 @@ Plan plan_from_json(std::string_view text) {
   reader["scalars"].each([&](const Reader& item) {
     plan.scalars.push_back({item["name"].text(), item["initial"].number()});
   });
+  if (reader.has("schedules"))
+    reader["schedules"].each([&](const Reader& item) { plan.schedules.push_back(read_schedule(item)); });
+  plan.normalized_weights = reader.has("normalized_weights") && reader["normalized_weights"].flag();
   reader["recipes"].each([&](const Reader& item) { plan.recipes.push_back(read_recipe(item)); });
   reader["programs"].each([&](const Reader& item) { plan.programs.push_back(read_program(item)); });
   validate_plan(plan);

@@ -55,7 +55,15 @@ struct ReadyProgram {
   StepList refresh, compute, commit;
   std::vector<std::uint64_t> input_bytes = {};  ///< of each input's buffer; sizes are worked out once
   std::vector<std::int64_t> check_counts = {};  ///< elements of each checked buffer, padding included
+  std::vector<int> check_weights = {};  ///< of each check: the weight scalar of the term whose value it is, or -1
 };
+
+/// The weight scalar of the term whose value the check looks at, or -1.
+int weight_of(const Program& program, const Check& check) {
+  for (const TermReport& term : program.terms)
+    if (check.buffer == BufferRef{BufferRef::Space::scalar, term.value}) return term.weight;
+  return -1;
+}
 
 const std::byte* row(const TensorView& view, std::int64_t index, std::int64_t values) {
   return static_cast<const std::byte*>(view.data) + static_cast<std::size_t>(index * values) * 4;
@@ -72,7 +80,10 @@ struct Session::State {
     for (const Scalar& scalar : plan->scalars) scalars.push_back(scalar.initial);
     step = index("step"), rows = index("rows"), rate = index("learning_rate");
     scalars[index("seed")] = static_cast<double>(options.seed);
-    for (const Program& program : plan->programs) programs.push_back({&program, false, {}, {}, {}, {}, {}});
+    given = scalars;
+    scheduled.assign(plan->schedules.size(), true);
+    find_weights();
+    for (const Program& program : plan->programs) programs.push_back({&program, false, {}, {}, {}, {}, {}, {}});
     if (options.initialize)
       for (const Parameter& parameter : plan->parameters) {
         const Tensor value = initial_value(parameter.initializer, parameter.dims, options.seed, parameter.name);
@@ -119,6 +130,7 @@ struct Session::State {
       const bool scalar = check.buffer.space == BufferRef::Space::scalar;
       ready.check_counts.push_back(
           scalar ? 1 : physical_count(buffers[static_cast<std::size_t>(check.buffer.index)].shape));
+      ready.check_weights.push_back(weight_of(*ready.program, check));
     }
     values.reserve(ready.program->terms.size());
     metrics.reserve(ready.program->metrics.size());
@@ -216,6 +228,38 @@ struct Session::State {
     }
   }
 
+  // ---- scalars that change from step to step
+
+  void find_weights() {
+    for (const Program& program : plan->programs)
+      for (const TermReport& term : program.terms)
+        if (const auto at = static_cast<std::size_t>(term.weight); term.weight >= 0)
+          if (std::find(weights.begin(), weights.end(), at) == weights.end()) weights.push_back(at);
+  }
+
+  /// Of the step that comes next. Also before an evaluation, which so has the weights of the current step.
+  void set_scheduled() {
+    for (std::size_t i = 0; i < scheduled.size(); ++i) {
+      const ScheduledScalar& one = plan->schedules[i];
+      if (!scheduled[i]) continue;
+      const auto at = static_cast<std::size_t>(one.scalar);
+      scalars[at] = given[at] = value_at(one.schedule, one.schedule.per_epoch ? epochs : steps);
+    }
+    double sum = 1;
+    if (plan->normalized_weights) {
+      sum = 0;
+      for (std::size_t weight : weights) sum += given[weight];
+    }
+    for (std::size_t weight : weights) scalars[weight] = sum == 0 ? 0 : given[weight] / sum;
+  }
+
+  /// From now on the host's value holds.
+  void take(std::size_t scalar, double value) {
+    given[scalar] = scalars[scalar] = value;
+    for (std::size_t i = 0; i < scheduled.size(); ++i)
+      if (plan->schedules[i].scalar == static_cast<int>(scalar)) scheduled[i] = false;
+  }
+
   // ---- running
 
   void compute(ReadyProgram& ready, const Feed& feed, std::int64_t count) {
@@ -228,6 +272,7 @@ struct Session::State {
       ready.refresh.execute();
     }
     feed_inputs(ready, feed, count);
+    set_scheduled();
     scalars[step] = static_cast<double>(steps + 1);
     scalars[rows] = static_cast<double>(count);
     active = &ready;
@@ -238,6 +283,8 @@ struct Session::State {
   void check(const ReadyProgram& ready) {
     for (std::size_t i = 0; i < ready.program->checks.size(); ++i) {
       const Check& one = ready.program->checks[i];
+      const int weight = ready.check_weights[i];
+      if (weight >= 0 && scalars[static_cast<std::size_t>(weight)] == 0) continue;
       const void* data = address(*ready.program, one.buffer);
       const bool holds = one.buffer.space == BufferRef::Space::scalar
                              ? std::isfinite(*static_cast<const double*>(data))
@@ -291,10 +338,13 @@ struct Session::State {
   SessionOptions options;
   Arena store, arena;
   std::vector<double> scalars;
+  std::vector<double> given;         ///< by scalar: as the host or a schedule set it; weights before they are divided
+  std::vector<bool> scheduled;       ///< by entry of Plan::schedules: not overridden by the host
+  std::vector<std::size_t> weights;  ///< scalars that are weights of terms
   std::vector<ReadyProgram> programs;
   ReadyProgram* active = nullptr;  ///< whose weight copies are fresh in the arena
   const Program* last = nullptr;   ///< whose values the arena holds
-  std::uint64_t steps = 0;
+  std::uint64_t steps = 0, epochs = 0;
   std::size_t step = 0, rows = 0, rate = 0;
   std::vector<TermValue> values;
   std::vector<std::pair<std::string_view, double>> metrics;
@@ -385,7 +435,7 @@ void Session::set_weight(std::string_view term, double weight) {
   for (const Program& program : state_->plan->programs)
     for (const TermReport& report : program.terms)
       if (report.name == term && report.weight >= 0) {
-        state_->scalars[static_cast<std::size_t>(report.weight)] = weight;
+        state_->take(static_cast<std::size_t>(report.weight), weight);
         return;
       }
   throw Error(ErrorCode::invalid_argument,
@@ -402,6 +452,8 @@ void Session::set_learning_rate(double rate) {
 double Session::learning_rate() const { return state_->scalars[state_->rate]; }
 std::uint64_t Session::steps() const { return state_->steps; }
 void Session::set_steps(std::uint64_t done) { state_->steps = done; }
+std::uint64_t Session::epochs() const { return state_->epochs; }
+void Session::set_epochs(std::uint64_t completed) { state_->epochs = completed; }
 
 void Session::save_weights(const std::filesystem::path& path) const {
   std::map<std::string, Tensor> tensors;

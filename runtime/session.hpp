@@ -31,7 +31,7 @@ struct SessionOptions {
 struct TermValue {
   std::string_view name;
   double value = 0;         ///< before the weight
-  double weight = 0;        ///< 0 for a watched term
+  double weight = 0;        ///< of this step (scheduled, normalised); 0 for a watched term
   double contribution = 0;  ///< weight × value; exactly 0 for a watched term or a weight of 0
 };
 
@@ -75,13 +75,17 @@ class Session {
   Tensor output(std::string_view node) const;
 
   /// Live weight of a kept term (finite, ≥ 0) and learning rate, from the next step on. Setting the weight of an
-  /// excluded or watched term is invalid_argument: those are structural.
+  /// excluded or watched term is invalid_argument: those are structural. A term whose weight follows a schedule no
+  /// longer does so. Where weights are normalised, this one is divided with the others.
   void set_weight(std::string_view term, double weight);
   void set_learning_rate(double rate);
   double learning_rate() const;
   std::uint64_t steps() const;  ///< updates done so far
   /// For going on where other updates ended: the next step draws the random numbers of step `done` + 1.
   void set_steps(std::uint64_t done);
+  /// Epochs completed, for schedules per epoch; a host that counts epochs says so before the first step of each.
+  void set_epochs(std::uint64_t completed);
+  std::uint64_t epochs() const;
 
   /// All parameters and statistics, trained or not, as safetensors in canonical form. Written beside and renamed.
   void save_weights(const std::filesystem::path& path) const;

@@ -60,10 +60,13 @@ class Run {
  private:
   void run_epoch(std::int64_t epoch) {
     batches_.begin_epoch(static_cast<std::uint64_t>(epoch));
+    session_.set_epochs(static_cast<std::uint64_t>(epoch - 1));
     EpochSum sum;
     const auto start = Clock::now();
-    for (std::int64_t batch = 0; batch < batches_.count() && !ended_; ++batch) step(epoch, batch, sum);
+    std::int64_t batch = 0;
+    for (; batch < batches_.count() && !ended_; ++batch) step(epoch, batch, sum);
     const double seconds = seconds_since(start);
+    if (batch == batches_.count()) session_.set_epochs(static_cast<std::uint64_t>(epoch));
     if (outcome_.end != TrainingEnd::stopped) report(epoch, sum.mean(), seconds);
   }
 

@@ -1,6 +1,7 @@
 // A plan is input, not authority: everything the session will rely on is checked here, and the programs are replayed on
 // paper: every byte that a step reads must have been written last by the buffer it reads it as.
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "runtime/error.hpp"
@@ -65,6 +66,27 @@ void check_parameters(const Plan& plan) {
     require(names.insert(scalar.name).second, "scalar " + scalar.name, "it stands twice");
   for (const char* needed : {"learning_rate", "step", "rows", "seed"})
     require(plan.scalar(needed) >= 0, "scalars", std::string("\"") + needed + "\" is missing");
+}
+
+bool is_weight(const Plan& plan, int scalar) {
+  for (const Program& program : plan.programs)
+    for (const TermReport& term : program.terms)
+      if (term.weight == scalar) return true;
+  return false;
+}
+
+/// A scalar that the session sets itself (step, rows, seed) follows no curve.
+void check_schedules(const Plan& plan) {
+  std::set<int> taken;
+  for (const char* own : {"learning_rate", "step", "rows", "seed"}) taken.insert(plan.scalar(own));
+  for (const ScheduledScalar& one : plan.schedules) {
+    const std::string place = "schedule of s" + std::to_string(one.scalar);
+    require(one.scalar >= 0 && static_cast<std::size_t>(one.scalar) < plan.scalars.size(), place, "no such scalar");
+    require(taken.insert(one.scalar).second, place, "the scalar is set by something else");
+    const double least = is_weight(plan, one.scalar) ? 0 : std::numeric_limits<double>::lowest();
+    const std::string fault = fault_of(one.schedule, least);
+    require(fault.empty(), place, fault);
+  }
 }
 
 /// Walks one program's steps in the order of execution and keeps, for each arena buffer, whether its bytes are still
@@ -271,6 +293,7 @@ void validate_plan(const Plan& plan) {
   }
   check_store(plan);
   check_parameters(plan);
+  check_schedules(plan);
   for (const Program& program : plan.programs) ProgramCheck(plan, program).run();
 }
 

@@ -129,7 +129,8 @@ class OpCase {
   void add_operands() {
     for (std::size_t i = 0; i < example_.inputs.size(); ++i) {
       const bool target = i < op_.operands.size() && op_.operands[i].kind == OperandKind::target;
-      const bool input = target || example_.inputs[i].dtype == DType::i32;
+      const bool held = target != example_.attributes.has("target_gradient");  // of the two sides, one is examined
+      const bool input = held || example_.inputs[i].dtype == DType::i32;
       operands_.push_back(
           add_value("x" + std::to_string(i), input ? ValueKind::input : ValueKind::parameter, example_.inputs[i], i));
     }
@@ -154,7 +155,8 @@ class OpCase {
     Node node = node_of(op_, example_.attributes, Section::forward);
     node.operands = operands_;
     for (const OperandDef& operand : op_.operands)
-      if (operand.kind == OperandKind::scalar) node.operands.push_back(scalar(std::string(operand.name)));
+      if (operand.kind == OperandKind::scalar)
+        node.operands.push_back(find_attribute(op_, operand.name) ? none : scalar(std::string(operand.name)));
     InferContext context(graph, node);
     op_.infer(context);
     for (const ParameterDeclaration& declared : context.parameters) {
@@ -225,7 +227,7 @@ class OpCase {
     term.at = term.prediction = prediction;
     term.value = value;
     term.weight = scalar("weight.error");
-    term.constant_weight = weight;
+    term.constant_weight = term.given_weight = weight;
     term.node = graph.add_node(std::move(node));
     training_.terms.push_back(std::move(term));
   }

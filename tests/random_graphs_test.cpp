@@ -50,7 +50,8 @@ double largest_difference(const Tensor& found, const Array& expected) {
 
 /// What all models together came to: a test that compares nothing fails.
 struct Tally {
-  int models = 0, near_kinks = 0, gradients = 0, telling = 0, cut = 0, slopes = 0, dead_slopes = 0;
+  int models = 0, near_kinks = 0, gradients = 0, telling = 0, cut = 0, slopes = 0, dead_slopes = 0,
+      learning_targets = 0;
   std::uint64_t arena = 0, bound = 0;
 };
 
@@ -62,6 +63,7 @@ class Examination {
   void run() {
     spec_.emplace(parsed(model_.spec));
     ++tally_.models;
+    for (const TermSpec& term : spec_->loss->terms) tally_.learning_targets += term.target.gradient ? 1 : 0;
     draw_values();
     whole_.emplace(computed(trained_graph(*spec_)));
     feed_ = feed_of(parsed(model_.crowd));  // all inputs of both
@@ -387,6 +389,7 @@ TEST_CASE("random models compute, train, explain and watch as the specification 
   CHECK(tally.slopes > tally.models);
   CHECK(tally.dead_slopes < 0.1 * tally.slopes);
   CHECK(tally.cut > tally.models);
+  CHECK(tally.learning_targets > 0.02 * tally.models);
   CHECK(static_cast<double>(tally.arena) < 1.05 * static_cast<double>(tally.bound));
 }
 

@@ -277,7 +277,10 @@ class LayerMaker {
     const NodeInfo from = pick();
     Json settings{{"scale", dice_.one_of<double>({0.25, -0.5, 1.5, 0.7, -1.1})}};
     if (dice_.chance(0.5)) settings["offset"] = dice_.number(-0.5, 0.5);
-    append("rescaling", {from}, from.dims, settings);
+    if (settings["scale"] == 0.25)  // the same number everywhere, and a gradient that differences can judge
+      append("gradient_scale", {from}, from.dims, Json{{"scale", 1}});
+    else
+      append("rescaling", {from}, from.dims, settings);
     return true;
   }
 

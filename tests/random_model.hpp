@@ -154,6 +154,15 @@ class ModelMaker : private LayerMaker {
     return term;
   }
 
+  /// Of a loss that needs no logits behind its node. By dice of their own, so that the models stay what they were.
+  void let_target_learn(Json& term) {
+    const std::string type = term["type"];
+    const bool able = type.starts_with("mean_") || type == "huber" || type == "log_cosh" || type == "poisson";
+    if (!able || !term["target"].contains("node") || !Dice(seed_ + static_cast<std::uint64_t>(made_)).chance(0.5))
+      return;
+    term["target"]["gradient"] = true;
+  }
+
   void say_from_logits(Json& term, const NodeInfo& at, const std::string& behind) {
     if (at.made_by != behind)
       term["from_logits"] = true;
@@ -184,6 +193,7 @@ class ModelMaker : private LayerMaker {
     const std::int64_t again = terms.empty() ? 1 : dice_.from_to(1, dice_.chance(0.2) ? 2 : 1);
     for (std::int64_t i = 0; i < again; ++i) {  // several on one node
       Json term = loss_at(at);
+      let_target_learn(term);
       if (dice_.chance(0.7)) term["weight"] = dice_.number(0.1, 3);
       if (dice_.chance(0.25)) term["reduction"] = dice_.one_of<std::string>({"sum", "batch_mean"});
       if (term.value("reduction", "") == "sum") term["weight"] = dice_.number(0.01, 0.1);  // or training diverges

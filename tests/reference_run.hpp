@@ -197,7 +197,7 @@ class CutTerm {
       : json_(model), name_(term), whole_(whole), values_(std::move(values)) {
     const nlohmann::ordered_json kept = json_["loss"]["terms"][term];
     collect_cuts(kept);
-    if (cuts_.contains(kept["at"])) return;  // the term sees a constant: it trains nothing
+    if (cuts_.contains(kept["at"]) && !learns(kept)) return;  // the term sees a constant: it trains nothing
     split_activations();
     hold_cuts();
     const Spec spec = parsed(json_);
@@ -232,6 +232,12 @@ class CutTerm {
     }
     if (term.contains("stop_at"))
       for (const Json& node : term["stop_at"]) cuts_.insert(node.get<std::string>());
+  }
+
+  /// Whether its target is a node that hears it.
+  bool learns(const Json& term) const {
+    return term.contains("target") && term["target"].value("gradient", false) &&
+           !cuts_.contains(term["target"]["node"]);
   }
 
   static bool is_split(const Json& layer) { return layer.value("activation", "linear") != "linear"; }
@@ -291,7 +297,9 @@ class CutTerm {
       else
         for (Json& from : layer["from"]) from = node_in_cut_model(from);
     kept["at"] = node_in_cut_model(kept["at"]);
-    if (kept.contains("target") && kept["target"].contains("node"))
+    if (learns(kept))
+      kept["target"]["node"] = node_in_cut_model(kept["target"]["node"]);
+    else if (kept.contains("target") && kept["target"].contains("node"))
       kept["target"] = {{"input", held(kept["target"]["node"])}};
     json_["loss"] = {{"unreached", "allow"}, {"terms", {{name_, kept}}}};
     json_["train"].erase("metrics");

@@ -38,7 +38,7 @@ std::string role_text(const TermExplanation& term) {
     case TermRole::trained:
       break;
   }
-  return "× " + shortest(term.weight);
+  return "× " + (term.schedule.empty() ? shortest(term.weight) : term.schedule);
 }
 
 /// Builds a diagram; nodes must come after what they read.

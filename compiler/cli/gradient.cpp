@@ -95,18 +95,27 @@ class GradientCommand {
     load_weights(session, options_.weights, console_);
     tell_untrained(options_.weights, console_);
     BatchFeed feed(dataset_, *largest_program(*plan_, ProgramKind::train));
-    for (std::int64_t step = 1; step < options_.batch; ++step) session.train_step(feed.gather(rows_of(batches, step)));
+    for (std::int64_t step = 1; step < options_.batch; ++step) {
+      session.set_epochs(epochs_before(batches, step));
+      session.train_step(feed.gather(rows_of(batches, step)));
+    }
+    session.set_epochs(epochs_before(batches, options_.batch));
     if (options_.term.empty()) return session;
     Session alone(compile_sizes(sizes_, options_.term, false), {.seed = settings().seed});
     for (const Parameter& parameter : plan_->parameters)
       alone.set_parameter(parameter.name, session.parameter(parameter.name));
     alone.set_steps(session.steps());
+    alone.set_epochs(session.epochs());
     return alone;
   }
 
   /// File order, epoch after epoch.
   static std::span<const std::uint32_t> rows_of(const Batches& batches, std::int64_t step) {
     return batches.batch((step - 1) % batches.count());
+  }
+
+  static std::uint64_t epochs_before(const Batches& batches, std::int64_t step) {
+    return static_cast<std::uint64_t>((step - 1) / batches.count());
   }
 
   static Gradients read(const Session& session) {

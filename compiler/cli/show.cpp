@@ -91,7 +91,8 @@ std::string term_table(const Report& report) {
     const std::string role = term.role == TermRole::excluded  ? fmt::format("excluded by \"{}\"", term.excluded_by)
                              : term.role == TermRole::watched ? "watched"
                                                               : "";
-    rows.push_back({term.name, term.type, term.at, shortest(term.weight), role});
+    const std::string weight = term.schedule.empty() ? shortest(term.weight) : term.schedule;
+    rows.push_back({term.name, term.type, term.at, weight, role});
   }
   return '\n' + table_text(rows, "lllrl");
 }

@@ -6,8 +6,7 @@ namespace weir {
 
 Interpreter::Interpreter(TrainingGraph training, std::int64_t batch) : training_(std::move(training)), batch_(batch) {
   for (const Value& value : training_.graph.values) arrays_.emplace_back(full_dims(value.type, batch));
-  for (const LossTerm& term : training_.terms)
-    if (term.weight != none) arrays_[static_cast<std::size_t>(term.weight)][0] = term.constant_weight;
+  follow_schedules(0);
   if (training_.graph.find_scalar("rows") != none) set_scalar("rows", static_cast<double>(batch));
   if (training_.graph.find_scalar("step") != none) set_scalar("step", 1);
 }
@@ -39,8 +38,24 @@ void Interpreter::compute() {
 void Interpreter::train_step() {
   compute();
   run(Section::update);
-  if (const ValueId step = training_.graph.find_scalar("step"); step != none)
-    arrays_[static_cast<std::size_t>(step)][0] += 1;
+  if (const ValueId step = training_.graph.find_scalar("step"); step != none) arrays_[static_cast<std::size_t>(step)][0] += 1;
+  follow_schedules(++updates_);
+}
+
+void Interpreter::follow_schedules(std::uint64_t updates) {
+  const Graph& graph = training_.graph;
+  double sum = 0;
+  const auto at = [&](ValueId id) -> double& { return arrays_[static_cast<std::size_t>(id)][0]; };
+  for (ValueId id = 0; id < static_cast<ValueId>(graph.values.size()); ++id)
+    if (graph.at(id).schedule) at(id) = value_at(*graph.at(id).schedule, updates);
+  for (const LossTerm& term : training_.terms) {
+    if (term.weight == none) continue;
+    if (!graph.at(term.weight).schedule) at(term.weight) = term.given_weight;
+    sum += at(term.weight);
+  }
+  if (!training_.normalized) return;
+  for (const LossTerm& term : training_.terms)
+    if (term.weight != none) at(term.weight) = sum == 0 ? 0 : at(term.weight) / sum;
 }
 
 void Interpreter::run(Section section) {

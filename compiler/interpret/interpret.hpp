@@ -2,6 +2,7 @@
 // plain, and independent of everything that lowers, plans and runs.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -20,7 +21,8 @@ class Interpreter {
   void set(std::string_view name, Array value);
   void set_scalar(std::string_view name, double value);
 
-  /// Forward, losses, readers and backward nodes; then the same with updates (step counts up).
+  /// Forward, losses, readers and backward nodes; then the same with updates (step counts up, and schedules go on as
+  /// in the first epoch).
   void compute();
   void train_step();
 
@@ -35,10 +37,12 @@ class Interpreter {
   void run(Section section);
   void run_node(const Node& node);
   void run_post_op(const Node& node);
+  void follow_schedules(std::uint64_t updates);
 
   TrainingGraph training_;
   std::int64_t batch_;
   std::vector<Array> arrays_;  ///< by value
+  std::uint64_t updates_ = 0;
 };
 
 }  // namespace weir

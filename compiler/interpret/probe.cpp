@@ -20,10 +20,11 @@ bool takes_part(const LossTerm& term, const Value& parameter) {
   return term.only.empty() || term.only.contains(parameter.layer);
 }
 
-/// A loss compares with what its target was, whatever moves.
+/// A loss compares with what its target was, whatever moves; unless it is to move the target too.
 bool is_held(const Node& node, std::size_t operand) {
   const std::vector<OperandDef>& operands = node.op->operands;
-  return operands[std::min(operand, operands.size() - 1)].kind == OperandKind::target;
+  return operands[std::min(operand, operands.size() - 1)].kind == OperandKind::target &&
+         !node.attributes.has("target_gradient");
 }
 
 /// Results are made anew.
@@ -128,6 +129,17 @@ void LossProbe::run(const Node& node, const Route& route) {
     operands.push_back(id == none ? nullptr : moved ? &moved_[index(id)] : &base_[index(id)]);
   }
   run_reference(node, std::move(operands), moved_, batch_);
+  if (node.op->gradient_factor.empty()) return;
+  const double factor = factor_of(node);
+  for (ValueId id : node.results)
+    for (std::int64_t i = 0; i < base_[index(id)].count(); ++i)
+      moved_[index(id)][i] = base_[index(id)][i] + factor * (moved_[index(id)][i] - base_[index(id)][i]);
+}
+
+double LossProbe::factor_of(const Node& node) const {
+  const std::string_view name = node.op->gradient_factor;
+  if (node.attributes.has(name)) return node.attributes.number(name);
+  return base_[index(node.operands.at(static_cast<std::size_t>(operand_index(*node.op, name))))][0];
 }
 
 std::vector<Array> run_with_rounding(const Interpreter& base, std::int64_t batch, double unit, std::uint64_t key) {

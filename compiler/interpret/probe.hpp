@@ -35,7 +35,9 @@ class LossProbe {
   const std::vector<Route>& routes(ValueId parameter);
   Route find_route(ValueId parameter, const std::set<ValueId>& cuts, const std::vector<std::size_t>& terms) const;
   void keep_needed(Route& route) const;
+  /// A layer that changes its gradient moves by so much more or less, which is what the gradient then tells.
   void run(const Node& node, const Route& route);
+  double factor_of(const Node& node) const;
 
   TrainingGraph training_;
   std::int64_t batch_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "compiler/diagnostic.hpp"
 #include "compiler/ir/types.hpp"
 #include "runtime/attribute.hpp"
+#include "runtime/schedule.hpp"
 
 namespace weir {
 
@@ -35,11 +37,12 @@ struct Value {
   std::string layer = {};  ///< the owner
   Initializer initializer = {};
   bool trainable = true;
-  bool stop_gradient = false;         ///< result: whoever reads it sees a constant, in every term
-  ValueId of = none;                  ///< state: the parameter it belongs to
-  std::vector<ValueId> follows = {};  ///< statistic: the results it moves towards, one for each use of its layer
-  double momentum = 0;                ///< statistic: new = momentum · old + (1 - momentum) · followed
-  std::int64_t unbiased_over = 0;     ///< statistic: not 0: followed · n / (n - 1), n = the batch's rows times this
+  bool stop_gradient = false;             ///< result: whoever reads it sees a constant, in every term
+  ValueId of = none;                      ///< state: the parameter it belongs to
+  std::vector<ValueId> follows = {};      ///< statistic: the results it moves towards, one for each use of its layer
+  double momentum = 0;                    ///< statistic: new = momentum · old + (1 - momentum) · followed
+  std::optional<Schedule> schedule = {};  ///< scalar: what it is at each step, until the host sets it
+  std::int64_t unbiased_over = 0;  ///< statistic: not 0: followed · n / (n - 1), n = the batch's rows times this
 };
 
 /// watch: readers (watched terms, metrics, taps) and what is executed for them alone.
@@ -87,11 +90,13 @@ enum class TermRole { trained, watched, excluded };
 struct LossTerm {
   std::string name = {};
   TermRole role = TermRole::trained;
-  ValueId at = none;          ///< the node the user named
-  ValueId prediction = none;  ///< what the loss reads: `at`, or the logits behind it
-  ValueId value = none;       ///< the scalar result; none for an excluded term
-  ValueId weight = none;      ///< trained only: the scalar input that seeds the reverse sweep
-  double constant_weight = 1;
+  ValueId at = none;           ///< the node the user named
+  ValueId prediction = none;   ///< what the loss reads: `at`, or the logits behind it
+  ValueId value = none;        ///< the scalar result; none for an excluded term
+  ValueId weight = none;       ///< trained only: the scalar input that seeds the reverse sweep
+  double constant_weight = 1;  ///< what multiplies its value in the first step: of a schedule the first value, and
+                               ///< divided by the sum where weights are normalised
+  double given_weight = 1;     ///< the same before it is divided
   NodeId node = none;
   std::set<ValueId> stop_at = {};   ///< values at which this term's gradient ends
   std::set<std::string> skip = {};  ///< layers whose parameters get nothing from this term
@@ -115,6 +120,7 @@ struct TrainingGraph {
   std::map<ValueId, ValueId> gradients =
       {};                          ///< parameter → its gradient, only of parameters that a trained term reaches
   std::vector<ValueId> taps = {};  ///< values that the host wants to read
+  bool normalized = false;         ///< each step divides the trained terms' weights by their sum
 };
 
 /// Stable text: one live node a line, types on every value, sections named.

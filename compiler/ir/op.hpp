@@ -59,9 +59,11 @@ struct AttributeDef {
   double most = std::numeric_limits<double>::infinity();
   bool exclusive_least = false;  ///< value > least instead of ≥
   bool exclusive_most = false;
-  std::vector<std::string_view> words = {};    ///< word: the allowed ones
-  int count = 0;                               ///< sizes: how many
-  bool later = false;                          ///< known, refused with "not supported yet"
+  std::vector<std::string_view> words = {};  ///< word: the allowed ones
+  int count = 0;                             ///< sizes: how many
+  bool later = false;                        ///< known, refused with "not supported yet"
+  bool scheduled = false;  ///< number of a layer: may be a schedule; then it is the optional scalar operand of the
+                           ///< same name, and no attribute
   std::optional<AttributeValue> pytorch = {};  ///< the default in profile pytorch, where it is another
 };
 
@@ -111,12 +113,16 @@ struct OpDef {
       {};  ///< loss: reads the input of this layer op where `at` is one ("softmax", "sigmoid"); see from_logits
   bool class_target =
       false;  ///< loss, metric: an i32 target with `one_hot` is read as classes, without a one-hot tensor
-  bool integer_target = false;  ///< loss, metric: the target must be i32 classes, without a class axis (sparse_…)
-  bool no_target = false;       ///< loss `value`, metric `mean`: takes no target
-  bool identity_in_evaluation = false;  ///< dropout: where training is off, the output is the input
-  bool frozen_is_evaluation = false;    ///< batch_normalization: with trainable false it uses its moving statistics
-  bool carries_integers = false;        ///< only moves values: i32 passes through
-  std::string_view index_bound = {};    ///< the i32 operand holds 0 to this attribute - 1 (embedding: "input_dim")
+  bool integer_target = false;   ///< loss, metric: the target must be i32 classes, without a class axis (sparse_…)
+  bool no_target = false;        ///< loss `value`, metric `mean`: takes no target
+  bool target_gradient = false;  ///< loss: its gradient gives that of the target too, where the node's attribute
+                                 ///< "target_gradient" asks for it
+  bool identity_in_evaluation = false;    ///< dropout: where training is off, the output is the input
+  std::string_view gradient_factor = {};  ///< layer: its gradient is not the true one but that times this attribute or
+                                          ///< scalar operand (gradient_scale)
+  bool frozen_is_evaluation = false;      ///< batch_normalization: with trainable false it uses its moving statistics
+  bool carries_integers = false;          ///< only moves values: i32 passes through
+  std::string_view index_bound = {};      ///< the i32 operand holds 0 to this attribute - 1 (embedding: "input_dim")
   std::vector<std::string_view> slots = {};         ///< optimizer: names of its state operands
   bool (*uses_slots)(const Attributes&) = nullptr;  ///< optimizer: whether these settings need the slots; empty: always
   double gradient_bound = 0;  ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite

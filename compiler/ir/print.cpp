@@ -64,7 +64,8 @@ std::string header(const Graph& graph) {
   for (const auto& [kind, word] : words)
     for (const Value& value : graph.values)
       if (value.kind == kind)
-        text += std::string("  ") + word + " %" + value.name + " : " + to_string(value.type) + "\n";
+        text += std::string("  ") + word + " %" + value.name + " : " + to_string(value.type) +
+                (value.schedule ? " " + to_string(*value.schedule) : "") + "\n";
   return text;
 }
 
@@ -73,7 +74,8 @@ std::string describe(const Graph& graph, const LossTerm& term) {
   if (term.role == TermRole::excluded) return text + ": left out by exclude \"" + term.excluded_by + "\"\n";
   if (term.prediction != term.at) text += " (reads " + graph.at(term.prediction).name + ")";
   if (term.role == TermRole::watched) return text + ": watched, weight 0\n";
-  return text + ": weight " + shortest(term.constant_weight) + "\n";
+  const std::optional<Schedule> schedule = term.weight == none ? std::nullopt : graph.at(term.weight).schedule;
+  return text + ": weight " + (schedule ? to_string(*schedule) : shortest(term.given_weight)) + "\n";
 }
 
 }  // namespace
@@ -85,6 +87,7 @@ std::string print(const TrainingGraph& training) {
   std::string text = header(graph);
   if (!training.terms.empty()) text += "terms\n";
   for (const LossTerm& term : training.terms) text += describe(graph, term);
+  if (training.normalized) text += "  weights divided by their sum\n";
   text += sections(graph);
   if (!training.gradients.empty()) text += "gradients\n";
   for (const auto& [parameter, gradient] : training.gradients)

@@ -6,7 +6,7 @@
 // Profile pytorch, from probabilities: logarithms at least -100, ∂ℓ/∂p = (p - t') / max(p·(1 - p), 1e-12).
 #include <algorithm>
 
-#include "compiler/ops/loss.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -42,7 +42,25 @@ const OpDef binary_crossentropy_gradient =
     loss_gradient("binary_crossentropy.gradient", "gradient = (sigmoid(prediction) - t') · weight / D, from logits",
                   infer_loss_gradient, lower, entries_gradient_reference<slope>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, binary_crossentropy_gradient); }
+double slope_of_target(double x, double, const Attributes& attributes) {
+  const double keep = 1 - attributes.number("label_smoothing"), q = std::clamp(x, 1e-7, 1 - 1e-7);
+  return reads_logits(attributes) ? -keep * x : keep * (std::log(1 - q) - std::log(q));
+}
+void lower_target(LowerContext& c) {
+  lower_entries_target(
+      c, reads_logits(c.attributes()) ? "binary_crossentropy_of_logits" : "binary_crossentropy_of_probabilities",
+      {"label_smoothing"});
+}
+
+const OpDef binary_crossentropy_target_gradient =
+    loss_target_gradient("binary_crossentropy.target_gradient",
+                         "target_gradient = -prediction · (1 - label_smoothing) · weight / D, from logits",
+                         lower_target, entries_target_gradient_reference<slope_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, binary_crossentropy_gradient);
+  emit_target_gradient(c, binary_crossentropy_target_gradient);
+}
 
 /// Probabilities away from 0 and 1, then targets 0 and 1.
 double probabilities(std::size_t operand, std::int64_t i) {
@@ -71,6 +89,7 @@ const OpDef binary_crossentropy{
     .reference = entries_reference<crossentropy>,
     .pytorch = "from probabilities, each logarithm is at least -100, and the slope is (p - t) / max(p·(1 - p), 1e-12)",
     .logits_behind = "sigmoid",
+    .target_gradient = true,
     .examples = {{.name = "logits",
                   .inputs = {batched({5}), batched({5})},
                   .attributes = {{"from_logits", true}},
@@ -91,8 +110,16 @@ const OpDef binary_crossentropy{
                  {.name = "constant_target",
                   .inputs = {batched({5})},
                   .attributes = {{"from_logits", true}, {"constant", 1.0}},
-                  .fill = bits_for_logits}},
-    .internals = {&binary_crossentropy_gradient},
+                  .fill = bits_for_logits},
+                 {.name = "target_gradient_beside_logits",
+                  .inputs = {batched({5}), batched({5})},
+                  .attributes = {{"target_gradient", true}, {"from_logits", true}, {"label_smoothing", 0.25}},
+                  .fill = bits_for_logits},
+                 {.name = "target_gradient_beside_probabilities",
+                  .inputs = {batched({4}), batched({4})},
+                  .attributes = {{"target_gradient", true}, {"label_smoothing", 0.1}},
+                  .fill = probabilities}},
+    .internals = {&binary_crossentropy_gradient, &binary_crossentropy_target_gradient},
 };
 
 }  // namespace weir::ops

@@ -1,5 +1,5 @@
 // ℓ = crossentropy of a row of targets with a row of predictions, one number a row; the forms are in crossentropy.hpp.
-#include "compiler/ops/crossentropy.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -8,7 +8,33 @@ const OpDef categorical_crossentropy_gradient = loss_gradient(
     "categorical_crossentropy.gradient", "gradient = (softmax(prediction) - t') · weight / D, from logits",
     infer_loss_gradient, lower_crossentropy<false>, crossentropy_gradient_reference<false>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, categorical_crossentropy_gradient); }
+/// ∂ℓ/∂t' is the part of ℓ that t' multiplies.
+std::vector<double> slopes_of_target(const CrossentropyRow& row, const Attributes& attributes) {
+  std::vector<double> result;
+  const double sum = CrossentropyRow::sum(row.x);
+  const bool logits = reads_logits(attributes);
+  const Exponentials exponentials(row.x);
+  for (double x : row.x)
+    result.push_back(logits ? exponentials.maximum - x + std::log(exponentials.sum)
+                            : -std::log(clip_probability(x / sum)));
+  return result;
+}
+void lower_target(LowerContext& c) {
+  KernelBuilder kernel = c.kernel("crossentropy_target_gradient");
+  kernel.set("form", std::string(crossentropy_formula(c.attributes(), false).word));
+  kernel.set("label_smoothing", smoothing_of(c.attributes()));
+  finish_rows_target(c, kernel);
+}
+
+const OpDef categorical_crossentropy_target_gradient = loss_target_gradient(
+    "categorical_crossentropy.target_gradient",
+    "target_gradient = (log Σ exp(prediction) - prediction) · (1 - label_smoothing) · weight / D, from logits",
+    lower_target, rows_target_gradient_reference<slopes_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, categorical_crossentropy_gradient);
+  emit_target_gradient(c, categorical_crossentropy_target_gradient);
+}
 
 /// A row of logits; targets of 1/2 and 1/4, whose sum is not 1 in general.
 double logits(std::size_t operand, std::int64_t i) {
@@ -41,6 +67,7 @@ const OpDef categorical_crossentropy{
     .reference = crossentropy_reference<false>,
     .logits_behind = "softmax",
     .class_target = true,
+    .target_gradient = true,
     .examples = {{.name = "one_hot",
                   .inputs = {batched({4}), batched({}, DType::i32)},
                   .attributes = {{"from_logits", true}, {"one_hot", std::int64_t{4}}},
@@ -70,8 +97,16 @@ const OpDef categorical_crossentropy{
                   .inputs = {batched({1}), batched({1})},
                   .attributes = {{"from_logits", true}},
                   .fill = logits,
-                  .batch = 1}},
-    .internals = {&categorical_crossentropy_gradient},
+                  .batch = 1},
+                 {.name = "target_gradient_beside_logits",
+                  .inputs = {batched({2, 4}), batched({2, 4})},
+                  .attributes = {{"target_gradient", true}, {"from_logits", true}, {"label_smoothing", 0.2}},
+                  .fill = logits},
+                 {.name = "target_gradient_beside_probabilities",
+                  .inputs = {batched({4}), batched({4})},
+                  .attributes = {{"target_gradient", true}},
+                  .fill = positive}},
+    .internals = {&categorical_crossentropy_gradient, &categorical_crossentropy_target_gradient},
 };
 
 }  // namespace weir::ops

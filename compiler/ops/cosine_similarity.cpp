@@ -1,6 +1,6 @@
 // ℓ = -Σ x·t / (|x|·|t|) over a row, from -1 (parallel) to 1; each length is at least 1e-7. A row of zeros has no
 // direction and gets no gradient.
-#include "compiler/ops/row_loss.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -37,7 +37,20 @@ const OpDef cosine_similarity_gradient =
                   "gradient = (cosine · prediction / |prediction| - target / |target|) / |prediction| · weight / D",
                   infer_loss_gradient, lower, rows_gradient_reference<slopes>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, cosine_similarity_gradient); }
+std::vector<double> slopes_of_target(const LossRow& row, const Attributes& attributes) {
+  return slopes({row.t, row.x}, attributes);
+}
+void lower_target(LowerContext& c) { lower_rows_target(c, "cosine_similarity"); }
+
+const OpDef cosine_similarity_target_gradient = loss_target_gradient(
+    "cosine_similarity.target_gradient",
+    "target_gradient = (cosine · target / |target| - prediction / |prediction|) / |target| · weight / D", lower_target,
+    rows_target_gradient_reference<slopes_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, cosine_similarity_gradient);
+  emit_target_gradient(c, cosine_similarity_target_gradient);
+}
 
 double classes(std::size_t operand, std::int64_t i) {
   return operand ? static_cast<double>((i * 2) % 4) : static_cast<double>((i * 7) % 11) / 2 - 2.25;
@@ -62,6 +75,7 @@ const OpDef cosine_similarity{
     .reference = rows_reference<value>,
     .pytorch = "1 is added, so that the least value is 0",
     .class_target = true,
+    .target_gradient = true,
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}},
                  {.name = "image",
                   .inputs = {batched({2, 3, 4}), batched({2, 3, 4})},
@@ -71,8 +85,11 @@ const OpDef cosine_similarity{
                   .attributes = {{"one_hot", std::int64_t{4}}},
                   .fill = classes},
                  {.name = "constant_target", .inputs = {batched({4})}, .attributes = {{"constant", 2.0}}},
-                 {.name = "one_class", .inputs = {batched({1}), batched({1})}, .batch = 1}},
-    .internals = {&cosine_similarity_gradient},
+                 {.name = "one_class", .inputs = {batched({1}), batched({1})}, .batch = 1},
+                 {.name = "target_gradient",
+                  .inputs = {batched({3, 4}), batched({3, 4})},
+                  .attributes = {{"target_gradient", true}}}},
+    .internals = {&cosine_similarity_gradient, &cosine_similarity_target_gradient},
 };
 
 }  // namespace weir::ops

@@ -1,5 +1,5 @@
 // ℓ = mean over the last axis of e²/2 where |e| ≤ delta, else delta·|e| - delta²/2, e = prediction - target.
-#include "compiler/ops/loss.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -19,7 +19,17 @@ const OpDef huber_gradient =
     loss_gradient("huber.gradient", "gradient = min(max(e, -delta), delta) · weight / D, e = prediction - target",
                   infer_loss_gradient, lower, entries_gradient_reference<slope>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, huber_gradient); }
+double slope_of_target(double x, double t, const Attributes& attributes) { return -slope(x, t, attributes); }
+void lower_target(LowerContext& c) { lower_entries_target(c, "huber", {"delta"}); }
+
+const OpDef huber_target_gradient = loss_target_gradient(
+    "huber.target_gradient", "target_gradient = min(max(e, -delta), delta) · weight / D, e = target - prediction",
+    lower_target, entries_target_gradient_reference<slope_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, huber_gradient);
+  emit_target_gradient(c, huber_target_gradient);
+}
 
 }  // namespace
 
@@ -42,6 +52,7 @@ const OpDef huber{
     .gradient = gradient,
     .lower = lower,
     .reference = entries_reference<error>,
+    .target_gradient = true,
     .examples =
         {{.name = "rows", .inputs = {batched({5}), batched({5})}},
          {.name = "narrow", .inputs = {batched({3, 2, 4}), batched({3, 2, 4})}, .attributes = {{"delta", 0.25}}},
@@ -50,8 +61,11 @@ const OpDef huber{
           .attributes = {{"delta", 2.0}, {"reduction", std::string("sum")}}},
          {.name = "integer_target", .inputs = {batched({4}), batched({4}, DType::i32)}, .attributes = {{"delta", 0.9}}},
          {.name = "constant_target", .inputs = {batched({7})}, .attributes = {{"constant", 0.0}, {"delta", 0.9}}},
-         {.name = "one", .inputs = {batched({1}), batched({1})}, .batch = 1}},
-    .internals = {&huber_gradient},
+         {.name = "one", .inputs = {batched({1}), batched({1})}, .batch = 1},
+         {.name = "target_gradient",
+          .inputs = {batched({3, 4}), batched({3, 4})},
+          .attributes = {{"target_gradient", true}, {"delta", 1.5}}}},
+    .internals = {&huber_gradient, &huber_target_gradient},
 };
 
 }  // namespace weir::ops

@@ -1,6 +1,6 @@
 // ℓ = Σ t·log(t / p) over a row, prediction p and target t clipped to [1e-7, 1]; no gradient where p was clipped.
 // Profile pytorch: t·(log t - log p), 0 where t is 0, nothing clipped; its mean divides by the classes too.
-#include "compiler/ops/row_loss.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -46,7 +46,23 @@ const OpDef kl_divergence_gradient = loss_gradient(
     "kl_divergence.gradient", "gradient = -target / prediction · weight / D, 0 where the prediction was clipped",
     infer_loss_gradient, lower, rows_gradient_reference<slopes>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, kl_divergence_gradient); }
+std::vector<double> slopes_of_target(const LossRow& row, const Attributes&) {
+  std::vector<double> result;
+  for (std::size_t i = 0; i < row.t.size(); ++i)
+    result.push_back(row.t[i] < 1e-7 || row.t[i] > 1 ? 0 : std::log(row.t[i] / clip(row.x[i])) + 1);
+  return result;
+}
+void lower_target(LowerContext& c) { lower_rows_target(c, "kl_divergence"); }
+
+const OpDef kl_divergence_target_gradient = loss_target_gradient(
+    "kl_divergence.target_gradient",
+    "target_gradient = (log(target / prediction) + 1) · weight / D, 0 where the target was clipped", lower_target,
+    rows_target_gradient_reference<slopes_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, kl_divergence_gradient);
+  emit_target_gradient(c, kl_divergence_target_gradient);
+}
 
 /// Predictions inside 0 and 1, targets with 0 and 1 among them.
 double probabilities(std::size_t operand, std::int64_t i) {
@@ -54,6 +70,10 @@ double probabilities(std::size_t operand, std::int64_t i) {
 }
 double classes(std::size_t operand, std::int64_t i) {
   return operand ? static_cast<double>((i * 2) % 4) : probabilities(0, i);
+}
+
+double inside(std::size_t operand, std::int64_t i) {
+  return operand ? 0.1 + 0.15 * static_cast<double>((i * 2) % 5) : probabilities(0, i);
 }
 
 }  // namespace
@@ -75,6 +95,7 @@ const OpDef kl_divergence{
     .reference = rows_reference<value>,
     .pytorch = "nothing is clipped, a target of 0 counts 0, and reduction mean divides by the number of all entries",
     .class_target = true,
+    .target_gradient = true,
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}, .fill = probabilities},
                  {.name = "image",
                   .inputs = {batched({2, 3, 4}), batched({2, 3, 4})},
@@ -88,8 +109,12 @@ const OpDef kl_divergence{
                   .inputs = {batched({4})},
                   .attributes = {{"constant", 0.25}},
                   .fill = probabilities},
-                 {.name = "one_class", .inputs = {batched({1}), batched({1})}, .fill = probabilities, .batch = 1}},
-    .internals = {&kl_divergence_gradient},
+                 {.name = "one_class", .inputs = {batched({1}), batched({1})}, .fill = probabilities, .batch = 1},
+                 {.name = "target_gradient",
+                  .inputs = {batched({2, 5}), batched({2, 5})},
+                  .attributes = {{"target_gradient", true}},
+                  .fill = inside}},
+    .internals = {&kl_divergence_gradient, &kl_divergence_target_gradient},
 };
 
 }  // namespace weir::ops

@@ -2,7 +2,7 @@
 // near 0, |e| - log 2 + log(1 + e^-2|e|) does not overflow far from it.
 #include <algorithm>
 
-#include "compiler/ops/loss.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -18,7 +18,17 @@ void lower(LowerContext& c) { lower_entries(c, "log_cosh"); }
 const OpDef log_cosh_gradient = loss_gradient("log_cosh.gradient", "gradient = tanh(prediction - target) · weight / D",
                                               infer_loss_gradient, lower, entries_gradient_reference<slope>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, log_cosh_gradient); }
+double slope_of_target(double x, double t, const Attributes& attributes) { return -slope(x, t, attributes); }
+void lower_target(LowerContext& c) { lower_entries_target(c, "log_cosh"); }
+
+const OpDef log_cosh_target_gradient =
+    loss_target_gradient("log_cosh.target_gradient", "target_gradient = tanh(target - prediction) · weight / D",
+                         lower_target, entries_target_gradient_reference<slope_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, log_cosh_gradient);
+  emit_target_gradient(c, log_cosh_target_gradient);
+}
 
 /// Errors that overflow a cosh of f32, and small ones.
 double far_apart(std::size_t operand, std::int64_t i) {
@@ -41,14 +51,18 @@ const OpDef log_cosh{
     .gradient = gradient,
     .lower = lower,
     .reference = entries_reference<error>,
+    .target_gradient = true,
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}},
                  {.name = "image",
                   .inputs = {batched({3, 2, 4}), batched({3, 2, 4})},
                   .attributes = {{"reduction", std::string("batch_mean")}}},
                  {.name = "far_apart", .inputs = {batched({6}), batched({6})}, .fill = far_apart},
                  {.name = "constant_target", .inputs = {batched({7})}, .attributes = {{"constant", 0.5}}},
-                 {.name = "one", .inputs = {batched({1}), batched({1})}, .batch = 1}},
-    .internals = {&log_cosh_gradient},
+                 {.name = "one", .inputs = {batched({1}), batched({1})}, .batch = 1},
+                 {.name = "target_gradient",
+                  .inputs = {batched({5}), batched({5})},
+                  .attributes = {{"target_gradient", true}}}},
+    .internals = {&log_cosh_gradient, &log_cosh_target_gradient},
 };
 
 }  // namespace weir::ops

@@ -1,5 +1,5 @@
 // ℓ = mean over the last axis of (prediction - target)², without the half that some give it.
-#include "compiler/ops/loss.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -13,7 +13,17 @@ const OpDef mean_squared_error_gradient =
     loss_gradient("mean_squared_error.gradient", "gradient = 2 · (prediction - target) · weight / D",
                   infer_loss_gradient, lower, entries_gradient_reference<slope>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, mean_squared_error_gradient); }
+double slope_of_target(double x, double t, const Attributes& attributes) { return -slope(x, t, attributes); }
+void lower_target(LowerContext& c) { lower_entries_target(c, "squared_error"); }
+
+const OpDef mean_squared_error_target_gradient = loss_target_gradient(
+    "mean_squared_error.target_gradient", "target_gradient = 2 · (target - prediction) · weight / D", lower_target,
+    entries_target_gradient_reference<slope_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, mean_squared_error_gradient);
+  emit_target_gradient(c, mean_squared_error_target_gradient);
+}
 
 }  // namespace
 
@@ -31,6 +41,7 @@ const OpDef mean_squared_error{
     .gradient = gradient,
     .lower = lower,
     .reference = entries_reference<error>,
+    .target_gradient = true,
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}},
                  {.name = "image", .inputs = {batched({3, 2, 4}), batched({3, 2, 4})}},
                  {.name = "integer_target", .inputs = {batched({4}), batched({4}, DType::i32)}},
@@ -38,8 +49,11 @@ const OpDef mean_squared_error{
                  {.name = "sum",
                   .inputs = {batched({2, 3}), batched({2, 3})},
                   .attributes = {{"reduction", std::string("sum")}}},
-                 {.name = "one", .inputs = {batched({1}), batched({1})}, .batch = 1}},
-    .internals = {&mean_squared_error_gradient},
+                 {.name = "one", .inputs = {batched({1}), batched({1})}, .batch = 1},
+                 {.name = "target_gradient",
+                  .inputs = {batched({5}), batched({5})},
+                  .attributes = {{"target_gradient", true}}}},
+    .internals = {&mean_squared_error_gradient, &mean_squared_error_target_gradient},
 };
 
 }  // namespace weir::ops

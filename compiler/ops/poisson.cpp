@@ -1,5 +1,5 @@
 // ℓ = mean over the last axis of prediction - target·log(prediction + 1e-7): the prediction is a rate, so not negative.
-#include "compiler/ops/loss.hpp"
+#include "compiler/ops/target_gradient.hpp"
 
 namespace weir::ops {
 namespace {
@@ -14,7 +14,17 @@ const OpDef poisson_gradient =
     loss_gradient("poisson.gradient", "gradient = (1 - target / (prediction + 1e-7)) · weight / D", infer_loss_gradient,
                   lower, entries_gradient_reference<slope>);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, poisson_gradient); }
+double slope_of_target(double x, double, const Attributes&) { return -std::log(x + 1e-7); }
+void lower_target(LowerContext& c) { lower_entries_target(c, "poisson"); }
+
+const OpDef poisson_target_gradient =
+    loss_target_gradient("poisson.target_gradient", "target_gradient = -log(prediction + 1e-7) · weight / D",
+                         lower_target, entries_target_gradient_reference<slope_of_target>);
+
+void gradient(GradientContext& c) {
+  emit_loss_gradient(c, poisson_gradient);
+  emit_target_gradient(c, poisson_target_gradient);
+}
 
 /// Rates above 0, then counts with 0 among them.
 double rates(std::size_t operand, std::int64_t i) {
@@ -38,6 +48,7 @@ const OpDef poisson{
     .lower = lower,
     .reference = entries_reference<error>,
     .pytorch = "1e-8 is added in the logarithm",
+    .target_gradient = true,
     .examples =
         {{.name = "rows", .inputs = {batched({5}), batched({5})}, .fill = rates},
          {.name = "image",
@@ -46,8 +57,12 @@ const OpDef poisson{
           .fill = rates},
          {.name = "counts", .inputs = {batched({4}), batched({4}, DType::i32)}, .fill = rates},
          {.name = "constant_target", .inputs = {batched({6})}, .attributes = {{"constant", 2.0}}, .fill = rates},
-         {.name = "one", .inputs = {batched({1}), batched({1})}, .fill = rates, .batch = 1}},
-    .internals = {&poisson_gradient},
+         {.name = "one", .inputs = {batched({1}), batched({1})}, .fill = rates, .batch = 1},
+         {.name = "target_gradient",
+          .inputs = {batched({5}), batched({5})},
+          .attributes = {{"target_gradient", true}},
+          .fill = rates}},
+    .internals = {&poisson_gradient, &poisson_target_gradient},
 };
 
 }  // namespace weir::ops

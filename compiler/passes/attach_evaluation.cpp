@@ -2,6 +2,7 @@
 // and the metrics where `losses` is set, and the taps. Excluded terms are not computed.
 #include "compiler/passes/measure.hpp"
 #include "compiler/passes/passes.hpp"
+#include "compiler/passes/weighing.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
@@ -10,11 +11,10 @@ namespace {
 LossTerm evaluate_term(Graph& graph, const LossSpec& loss, const TermSpec& spec, Diagnostics& diagnostics) {
   LossTerm term{.name = spec.name,
                 .constant_weight = spec.weight.value,
+                .given_weight = spec.weight.value,
                 .excluded_by = excluded_by(loss, spec),
                 .place = spec.place};
-  term.role = !term.excluded_by.empty() ? TermRole::excluded
-              : spec.weight.value == 0  ? TermRole::watched
-                                        : TermRole::trained;
+  term.role = !term.excluded_by.empty() ? TermRole::excluded : is_watched(spec) ? TermRole::watched : TermRole::trained;
   const Measure measure = term.role == TermRole::excluded
                               ? locate(graph, spec)
                               : add_measure(graph, spec, "loss." + spec.name, Section::loss, false, diagnostics);
@@ -22,8 +22,7 @@ LossTerm evaluate_term(Graph& graph, const LossSpec& loss, const TermSpec& spec,
   term.prediction = measure.prediction;
   term.value = measure.value;
   term.node = measure.node;
-  if (term.role == TermRole::trained)
-    term.weight = graph.add_value({.name = "weight." + term.name, .kind = ValueKind::scalar, .type = scalar_type()});
+  if (term.role == TermRole::trained) term.weight = add_weight(graph, term.name, spec.schedule);
   return term;
 }
 
@@ -35,6 +34,7 @@ TrainingGraph attach_evaluation(const Spec& spec, Graph graph, const std::vector
   if (losses && spec.loss)
     for (const TermSpec& term : spec.loss->terms)
       evaluation.terms.push_back(evaluate_term(evaluation.graph, *spec.loss, term, diagnostics));
+  if (losses && spec.loss) combine(*spec.loss, evaluation);
   if (losses && spec.train)
     for (const TermSpec& metric : spec.train->metrics) {
       const Measure measure =

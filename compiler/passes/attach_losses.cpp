@@ -3,6 +3,7 @@
 // here on can depend on them. Here, because types are known and gradients are not.
 #include "compiler/passes/measure.hpp"
 #include "compiler/passes/passes.hpp"
+#include "compiler/passes/weighing.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
@@ -11,7 +12,7 @@ namespace {
 TermRole role_of(const LossTerm& term, const TermSpec& spec, const std::string& only_term) {
   if (!only_term.empty()) return spec.name == only_term ? TermRole::trained : TermRole::excluded;
   if (!term.excluded_by.empty()) return TermRole::excluded;
-  return spec.weight.value == 0 ? TermRole::watched : TermRole::trained;
+  return is_watched(spec) ? TermRole::watched : TermRole::trained;
 }
 
 /// A cut at the term's own node also holds where the loss reads the logits behind it.
@@ -31,7 +32,7 @@ TrainingGraph attach_losses(const Spec& spec, Graph graph, Diagnostics& diagnost
   for (const TermSpec& term_spec : spec.loss->terms) {
     LossTerm term{.name = term_spec.name, .excluded_by = excluded_by(*spec.loss, term_spec), .place = term_spec.place};
     term.role = role_of(term, term_spec, only_term);
-    term.constant_weight = only_term.empty() ? term_spec.weight.value : 1.0;
+    term.constant_weight = term.given_weight = only_term.empty() ? term_spec.weight.value : 1.0;
     const Measure located = locate(training.graph, term_spec);
     term.at = located.at;
     term.prediction = located.prediction;
@@ -42,11 +43,11 @@ TrainingGraph attach_losses(const Spec& spec, Graph graph, Diagnostics& diagnost
           add_measure(training.graph, term_spec, "loss." + term.name, Section::loss, true, diagnostics);
       term.node = measure.node;
       term.value = measure.value;
-      term.weight =
-          training.graph.add_value({.name = "weight." + term.name, .kind = ValueKind::scalar, .type = scalar_type()});
+      term.weight = add_weight(training.graph, term.name, only_term.empty() ? term_spec.schedule : std::nullopt);
     }
     training.terms.push_back(std::move(term));
   }
+  if (only_term.empty()) combine(*spec.loss, training);
   if (!any && !diagnostics.has_errors())
     diagnostics
         .error("E0401", spec.loss->place, "every loss term is excluded or has weight 0, so there is nothing to train")

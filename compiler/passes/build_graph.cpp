@@ -28,6 +28,7 @@ class Builder {
       graph_.add_value(std::move(value));
     }
     for (const LayerSpec* layer : in_order()) add_layer(*layer);
+    add_scheduled();
     set_outputs();
     WEIR_CHECK(failed_.empty() || diagnostics_.has_errors(), "a layer was left out without a word");
     return std::move(graph_);
@@ -79,7 +80,7 @@ class Builder {
       graph_.by_name.emplace(layer.name, node.operands.front());
       return;
     }
-    add_scalars(node);
+    add_scalars(layer, node);
     infer(layer, std::move(node));
   }
 
@@ -91,9 +92,26 @@ class Builder {
     return !(differs && (frozen || !layer.training));
   }
 
-  void add_scalars(Node& node) {
+  /// A scalar operand that is an attribute too is there only where the attribute follows a schedule.
+  void add_scalars(const LayerSpec& layer, Node& node) {
     for (const OperandDef& operand : node.op->operands)
-      if (operand.kind == OperandKind::scalar) node.operands.push_back(graph_.scalar(operand.name));
+      if (operand.kind == OperandKind::scalar)
+        node.operands.push_back(find_attribute(*node.op, operand.name) ? none : graph_.scalar(operand.name));
+    if (!layer.schedules.empty()) scheduled_.push_back(&layer);
+  }
+
+  /// Named "<operand>.<layer>", after all parameters, which have names of that form too and keep theirs.
+  void add_scheduled() {
+    for (const LayerSpec* layer : scheduled_)
+      for (Node& node : graph_.nodes) {
+        if (node.name != layer->name || node.op != layer->op) continue;
+        for (const auto& [operand, schedule] : layer->schedules) {
+          Value value{.name = operand + "." + layer->name, .kind = ValueKind::scalar, .type = scalar_type()};
+          value.schedule = schedule;
+          node.operands[static_cast<std::size_t>(operand_index(*node.op, operand))] =
+              graph_.add_value(std::move(value));
+        }
+      }
   }
 
   void infer(const LayerSpec& layer, Node node) {
@@ -249,6 +267,7 @@ class Builder {
   Graph graph_;
   std::map<std::string, const LayerSpec*> by_name_;
   std::set<std::string> failed_;
+  std::vector<const LayerSpec*> scheduled_;  ///< layers with a schedule
 };
 
 }  // namespace

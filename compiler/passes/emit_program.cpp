@@ -165,7 +165,7 @@ class Emitter {
   BufferRef ref(int id) {
     id = root(id);
     const LoweredValue& value = low_.values[index(id)];
-    if (value.is_scalar) return {BufferRef::Space::scalar, scalar(value.name)};
+    if (value.is_scalar) return {BufferRef::Space::scalar, scalar_of(value.value)};
     if (!in_arena(id)) return {BufferRef::Space::store, store(value)};
     WEIR_CHECK(buffer_of_[index(id)] >= 0, value.name + " has no buffer");
     return {BufferRef::Space::arena, buffer_of_[index(id)]};
@@ -175,6 +175,17 @@ class Emitter {
     if (const int found = plan_.scalar(name); found >= 0) return found;
     plan_.scalars.push_back({name, 0});
     return static_cast<int>(plan_.scalars.size()) - 1;
+  }
+
+  /// With the curve that it follows, listed once whichever program reads it first.
+  int scalar_of(ValueId id) {
+    const Value& value = training_.graph.at(id);
+    const int at = scalar(value.name);
+    const auto listed = [&](const ScheduledScalar& one) { return one.scalar == at; };
+    if (!value.schedule || std::any_of(plan_.schedules.begin(), plan_.schedules.end(), listed)) return at;
+    plan_.scalars[index(at)].initial = value_at(*value.schedule, 0);
+    plan_.schedules.push_back({at, *value.schedule});
+    return at;
   }
 
   int store(const LoweredValue& value) {
@@ -211,8 +222,8 @@ class Emitter {
   }
 
   int weight(const LossTerm& term) {
-    const int at = scalar("weight." + term.name);
-    plan_.scalars[index(at)].initial = term.constant_weight;
+    const int at = scalar_of(term.weight);
+    plan_.scalars[index(at)].initial = term.given_weight;
     return at;
   }
 
@@ -300,6 +311,7 @@ void declare_parameters(Plan& plan, const TrainingGraph& training) {
 }
 
 void emit_program(Plan& plan, ProgramKind kind, const TrainingGraph& training, const LoweredGraph& lowered) {
+  plan.normalized_weights = plan.normalized_weights || training.normalized;
   plan.programs.push_back(Emitter(plan, kind, training, lowered).run());
 }
 

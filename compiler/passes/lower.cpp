@@ -64,9 +64,9 @@ class Lowering final : public LowerContext {
 
   void alias(std::string_view result, std::string_view operand) override {
     const ValueId to = result_of(result);
-    Shape source = canonical(value_of(operand));
+    Shape shape = canonical(to), source = canonical(value_of(operand));
+    if (source == shape) shape = source = this->operand(operand).shape;  // the same value: it keeps its layout
     const int from = fetch(value_of(operand), source);
-    Shape shape = canonical(to);
     add_variant(to, {.name = graph_.at(to).name,
                      .kind = low_.values[index(from)].kind,
                      .dtype = graph_.at(to).type.dtype,

@@ -37,6 +37,7 @@ ValueId target_of(Graph& graph, const TermSpec& term, Node& node) {
     default:
       break;
   }
+  if (term.target.gradient) node.attributes.set("target_gradient", true);
   const ValueId target = graph.find(term.target.name);
   if (target == none || term.target.one_hot == 0) return target;
   if (!term.op->class_target) return one_hot_of(graph, target, term.target.one_hot, node.section, node.training);

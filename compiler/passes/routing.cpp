@@ -54,13 +54,17 @@ void route_node(const TrainingGraph& training, const LossTerm& term, NodeId id, 
 bool is_differentiable(const Node& node, std::size_t operand) {
   if (node.operands[operand] == none) return false;
   const OperandKind kind = node.op->operands[std::min(operand, node.op->operands.size() - 1)].kind;
+  if (kind == OperandKind::target) return node.attributes.has("target_gradient");
   return kind == OperandKind::value || kind == OperandKind::variadic || kind == OperandKind::parameter;
 }
 
 std::set<ValueId> reached(const TrainingGraph& training, const Routing& routing, std::size_t term) {
   const Graph& graph = training.graph;
   std::set<ValueId> parameters, seen;
-  std::vector<ValueId> open = {training.terms[term].prediction};
+  std::vector<ValueId> open;
+  const Node& loss = graph.node(training.terms[term].node);
+  for (std::size_t i = 0; i < loss.operands.size(); ++i)
+    if (is_differentiable(loss, i)) open.push_back(loss.operands[i]);
   while (!open.empty()) {
     const ValueId value = open.back();
     open.pop_back();
@@ -106,6 +110,19 @@ void report_entries(const TrainingGraph& training, std::size_t index, Diagnostic
                                 reason(training.graph, layer));
 }
 
+/// A target that is to learn, and nothing behind it does.
+void report_target(const TrainingGraph& training, const Routing& routing, std::size_t index, Diagnostics& diagnostics) {
+  const LossTerm& term = training.terms[index];
+  const Node& loss = training.graph.node(term.node);
+  for (std::size_t i = 0; i < loss.operands.size(); ++i)
+    if (loss.operands[i] != term.prediction && is_differentiable(loss, i) && routing.at(index, loss.operands[i]) == 0)
+      diagnostics
+          .warning("W0424", term.place,
+                   "loss term \"" + term.name + "\": no gradient flows into its target \"" +
+                       training.graph.at(loss.operands[i]).name + "\": nothing behind it hears the term")
+          .help = "leave \"gradient\" out, or look at the term's routing and at frozen layers";
+}
+
 bool is_random(const Initializer& initializer) {
   return initializer.type != "zeros" && initializer.type != "ones" && initializer.type != "constant";
 }
@@ -131,6 +148,7 @@ void report_routing(const TrainingGraph& training, Diagnostics& diagnostics) {
     if (reached(training, routing, term).empty())
       diagnostics.warning("W0403", one.place, "loss term \"" + one.name + "\" trains no parameter").help =
           "weir explain says why; with \"weight\": 0 it is only watched";
+    report_target(training, routing, term, diagnostics);
     if (!one.skip.empty() || !one.only.empty()) report_entries(training, term, diagnostics);
   }
   report_frozen(training.graph, diagnostics);

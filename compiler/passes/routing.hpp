@@ -25,14 +25,15 @@ struct Routing {
 /// Any graph with loss terms; only trained terms route anything.
 Routing route(const TrainingGraph& training);
 
-/// Parameters that hear the term.
+/// Parameters that hear the term, which is trained.
 std::set<ValueId> reached(const TrainingGraph& training, const Routing& routing, std::size_t term);
 
 /// Warnings: a trained term that trains nothing, an entry of skip or only without effect, a frozen layer with random
 /// initial values.
 void report_routing(const TrainingGraph& training, Diagnostics& diagnostics);
 
-/// An operand through which a gradient may flow at all (a value or a parameter, no target, scalar or state).
+/// An operand through which a gradient may flow at all: a value or a parameter, no scalar or state, and a target only
+/// where the node asks for its gradient.
 bool is_differentiable(const Node& node, std::size_t operand);
 
 }  // namespace weir

@@ -37,9 +37,10 @@ std::vector<KeyDef> make_term_keys() {
       optional("target", "target", "what the node is compared with"),
       plain({.name = "weight",
              .type = number,
-             .doc = "factor in the total; 0: watched, not trained",
+             .doc = "factor in the total; 0: watched, not trained; or a schedule",
              .standard = 1.0,
-             .least = 0}),
+             .least = 0,
+             .scheduled = true}),
       {.value = {.name = "reduction",
                  .type = word,
                  .doc = "mean over all entries, their sum, or the sum within a sample averaged over samples",
@@ -73,6 +74,7 @@ std::vector<KeyDef> make_metric_keys() {
   keys[0].holds = "metric_type";
   keys[0].value.doc = "the metric, or a loss";
   keys[1].value.doc = "the node that is watched";
+  keys[2].holds = "metric_target";
   return keys;
 }
 
@@ -125,7 +127,6 @@ Keys layer_keys() {
       optional("share", "node", "the layer whose parameters it uses; it owns none"),
       plain(
           {.name = "stop_gradient", .type = flag, .doc = "true: whoever reads it sees a constant", .standard = false}),
-      later("gradient_scale", "factor of the gradient that passes here"),
       later("use_causal_mask", "attention looks back only"),
       refused("data_format", layouts),
       refused("dtype", types),
@@ -142,7 +143,12 @@ Keys loss_keys() {
              .doc = "what parameters are that no loss trains",
              .standard = std::string("warn"),
              .words = {"warn", "error", "allow"}}),
-      later("combine", "how the terms are weighed against each other"),
+      {.value = {.name = "combine",
+                 .type = word,
+                 .doc = "sum: weights as they are; normalized: divided by their sum in each step",
+                 .standard = std::string("sum"),
+                 .words = {"sum", "normalized"}},
+       .later_words = {"uncertainty", "gradnorm", "pcgrad"}},
       later("supervise", "losses at many nodes"),
       later("distill", "a teacher's nodes as targets"),
   };
@@ -163,7 +169,7 @@ Keys target_keys() {
   static const std::vector<KeyDef> keys{
       optional("input", "name", "an input"),
       plain({.name = "constant", .type = number, .doc = "one number everywhere", .optional = true}),
-      optional("node", "node", "a layer's output, held constant"),
+      optional("node", "node", "a layer's output, held constant unless gradient is true"),
       plain({.name = "one_hot",
              .type = integer,
              .doc = "appends a class axis of this size to an i32 input",
@@ -174,6 +180,45 @@ Keys target_keys() {
              .type = flag,
              .doc = "true: the gradient flows into the target's node too",
              .optional = true}),
+  };
+  return keys;
+}
+
+namespace {
+
+KeyDef per_key() {
+  return plain({.name = "per",
+                .type = word,
+                .doc = "what is counted: updates or epochs that are done",
+                .standard = std::string("step"),
+                .words = {"step", "epoch"}});
+}
+
+}  // namespace
+
+Keys curve_keys() {
+  static const std::vector<KeyDef> keys{
+      required("type", "curve", "the curve"),
+      required("from", "number", "its first value"),
+      required("to", "number", "its last value"),
+      plain({.name = "length", .type = integer, .doc = "how long it takes", .least = 1, .most = most_integer}),
+      plain({.name = "start",
+             .type = integer,
+             .doc = "how long the first value holds",
+             .standard = std::int64_t{0},
+             .least = 0,
+             .most = most_integer}),
+      per_key(),
+  };
+  return keys;
+}
+
+Keys piecewise_keys() {
+  static const std::vector<KeyDef> keys{
+      required("type", "curve", "the curve"),
+      required("boundaries", "counts", "the value changes after so many"),
+      required("values", "numbers", "one more than boundaries; values[i] up to boundaries[i]"),
+      per_key(),
   };
   return keys;
 }

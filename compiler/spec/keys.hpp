@@ -26,6 +26,8 @@ Keys loss_keys();
 Keys term_keys();    ///< beside the op's own
 Keys metric_keys();  ///< the same, with what only terms take refused
 Keys target_keys();
+Keys curve_keys();      ///< of a schedule that goes from one value to another
+Keys piecewise_keys();  ///< of one that jumps
 Keys train_keys();
 Keys optimizer_keys();  ///< beside the op's own
 Keys data_keys();

@@ -16,6 +16,7 @@ inline constexpr std::size_t layers = 10'000;
 inline constexpr std::size_t operands = 1'024;  ///< nodes that one layer reads
 inline constexpr std::size_t edges = 100'000;   ///< nodes that all layers read
 inline constexpr std::size_t terms = 1'024;     ///< loss terms; metrics as well
+inline constexpr std::size_t patterns = 1'024;  ///< names with `*` in a file
 inline constexpr std::size_t rank = 6;          ///< axes of a tensor besides the batch
 inline constexpr std::int64_t extent = (std::int64_t{1} << 31) - 1;
 inline constexpr std::int64_t elements = std::int64_t{1} << 36;  ///< of one sample of an input

@@ -56,6 +56,7 @@ std::string notes_of(const OpDef& op) {
   if (!op.logits_behind.empty()) text += fmt::format("at a {} it reads the logits behind it; ", op.logits_behind);
   if (op.integer_target) text += "the target holds class numbers (i32); ";
   if (op.no_target) text += "takes no target; ";
+  if (op.target_gradient) text += "a gradient can flow into its target; ";
   if (op.carries_integers) text += "carries i32 through; ";
   if (text.empty()) return "";
   text.resize(text.size() - 2);

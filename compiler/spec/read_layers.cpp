@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "compiler/spec/limits.hpp"
+#include "compiler/spec/schedules.hpp"
 #include "compiler/spec/sections.hpp"
 #include "runtime/error.hpp"
 
@@ -65,6 +66,11 @@ LayerSpec read_layer(Sections& sections, const Element& element, std::size_t ind
   if (type) layer.op = read_op(reading, subject, *type, "layer type", {Role::layer}, LaterWords::layers());
   const ObjectReader reader(reading, element, subject, layer_keys(), layer.op);
   layer.attributes = reader.attributes();
+  if (layer.op)
+    for (const AttributeDef& attribute : layer.op->attributes)
+      if (const Element* value = reader.find(attribute.name); value && is_schedule(attribute, *value))
+        if (auto schedule = read_schedule(reading, subject, attribute, *value))
+          layer.schedules.emplace(attribute.name, std::move(*schedule));
   layer.trainable = reader.get<bool>("trainable");
   layer.training = reader.get<bool>("training");
   layer.stop_gradient = reader.get<bool>("stop_gradient");

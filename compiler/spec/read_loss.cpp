@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "compiler/spec/limits.hpp"
+#include "compiler/spec/pattern.hpp"
 #include "compiler/spec/sections.hpp"
 
 namespace weir {
@@ -43,16 +44,32 @@ void warn_without_term(Sections& sections, const Element& item) {
   diagnostic.help = "take it out of the list";
 }
 
+bool has_term(const LossSpec& loss, const std::string& entry) {
+  return std::any_of(loss.terms.begin(), loss.terms.end(), [&](const TermSpec& term) { return covers(entry, term); });
+}
+
+bool is_understood(const LossSpec& loss) {
+  return std::none_of(loss.terms.begin(), loss.terms.end(), [](const TermSpec& term) { return term.at.value.empty(); });
+}
+
+/// Of what the pattern matches, that which leaves some term out.
+void exclude_matching(Sections& sections, const Element& item) {
+  LossSpec& loss = *sections.spec.loss;
+  const std::vector<std::string> found = expand(sections, "loss", "exclude", item, excludable(sections, item.text));
+  bool used = false;
+  for (const std::string& name : found) {
+    if (!has_term(loss, name)) continue;
+    used = true;
+    const auto is_it = [&](const auto& entry) { return entry.value == name; };
+    if (std::none_of(loss.exclude.begin(), loss.exclude.end(), is_it)) loss.exclude.push_back({name, item.place});
+  }
+  if (!found.empty() && !used && is_understood(loss)) warn_without_term(sections, item);
+}
+
 void read_excluded(Sections& sections, const Element& item) {
   Reading& reading = sections.reading;
   if (!reading.expect(item, Kind::text, "loss", "exclude", "names of nodes or loss terms")) return;
-  if (item.text.find('*') != std::string::npos) {
-    reading
-        .error("E0210", item.place,
-               fmt::format("loss: a pattern such as {} in \"exclude\" is not supported yet", quote(item.text)))
-        .help = "name each node or term";
-    return;
-  }
+  if (is_pattern(item.text)) return exclude_matching(sections, item);
   auto& loss = *sections.spec.loss;
   const Names::Entry* entry = sections.names.find(item.text);
   if (!entry && item.text == base_of(item.text)) {
@@ -64,11 +81,7 @@ void read_excluded(Sections& sections, const Element& item) {
     return;
   }
   if (!entry && !read_node(reading, sections.names, sections.spec.layers, "loss", "exclude", item)) return;
-  const bool used =
-      std::any_of(loss.terms.begin(), loss.terms.end(), [&](const TermSpec& term) { return covers(item.text, term); });
-  const bool understood =
-      std::none_of(loss.terms.begin(), loss.terms.end(), [](const TermSpec& term) { return term.at.value.empty(); });
-  if (!used && understood) warn_without_term(sections, item);
+  if (!has_term(loss, item.text) && is_understood(loss)) warn_without_term(sections, item);
   loss.exclude.push_back({item.text, item.place});
 }
 
@@ -77,7 +90,7 @@ void check_something_is_left(Sections& sections, const Place& place) {
   for (const TermSpec& term : loss.terms) {
     const bool excluded = std::any_of(loss.exclude.begin(), loss.exclude.end(),
                                       [&](const auto& entry) { return covers(entry.value, term); });
-    if (!excluded && term.weight.value != 0) return;
+    if (!excluded && (term.schedule || term.weight.value != 0)) return;
   }
   const char* message = loss.terms.empty()
                             ? "loss: there is no term, so there is nothing to train"
@@ -98,6 +111,7 @@ void read_loss(Sections& sections, const Element& element, bool training) {
   else
     sections.names.miss();
   sections.spec.loss->unreached = reader.get<std::string>("unreached");
+  sections.spec.loss->combine = reader.get<std::string>("combine");
   if (exclude && sections.reading.expect(*exclude, Kind::list, "loss", "exclude",
                                          "a list of nodes or loss terms, such as [\"output\"]"))
     for (const Element& item : exclude->items) read_excluded(sections, item);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "compiler/spec/pattern.hpp"
 #include "compiler/spec/sections.hpp"
 
 namespace weir {
@@ -12,19 +13,23 @@ namespace {
 
 using Kind = Element::Kind;
 
-bool refuse_pattern(Reading& reading, const std::string& subject, std::string_view key, const Element& item) {
-  if (!item.is(Kind::text) || item.text.find('*') == std::string::npos) return false;
-  reading
-      .error("E0210", item.place,
-             fmt::format("{}: a pattern such as {} in \"{}\" is not supported yet", subject, quote(item.text), key))
-      .help = "name each one";
+using Entries = std::vector<Located<std::string>>;
+
+/// Adds what a pattern stands for; false where the item is none.
+bool add_pattern(Sections& sections, const std::string& subject, std::string_view key, const Element& item,
+                 Entries& entries) {
+  if (!item.is(Kind::text) || !is_pattern(item.text)) return false;
+  const Candidates candidates = key == "stop_at" ? node_candidates(sections, item.text) : owner_candidates(sections);
+  for (std::string& name : expand(sections, subject, key, item, candidates)) {
+    const auto is_it = [&](const auto& entry) { return entry.value == name; };
+    if (std::none_of(entries.begin(), entries.end(), is_it)) entries.push_back({std::move(name), item.place});
+  }
   return true;
 }
 
 /// Owners of parameters, by name.
-std::vector<Located<std::string>> read_owners(Sections& sections, const std::string& subject,
-                                              const ObjectReader& reader, std::string_view key) {
-  std::vector<Located<std::string>> owners;
+Entries read_owners(Sections& sections, const std::string& subject, const ObjectReader& reader, std::string_view key) {
+  Entries owners;
   const Element* list = reader.find(key);
   if (!list || !sections.reading.expect(*list, Kind::list, subject, key, "a list of layers, such as [\"conv_1\"]"))
     return owners;
@@ -33,7 +38,7 @@ std::vector<Located<std::string>> read_owners(Sections& sections, const std::str
         .error("E0204", list->place, fmt::format("{}: \"only\" is empty, so the term would train nothing", subject))
         .help = "leave it out, or give the term \"weight\": 0 to watch it";
   for (const Element& item : list->items) {
-    if (refuse_pattern(sections.reading, subject, key, item)) continue;
+    if (add_pattern(sections, subject, key, item, owners)) continue;
     if (!sections.reading.expect(item, Kind::text, subject, key, "names of layers")) continue;
     const Names::Entry* entry = sections.names.find(item.text);
     if (entry && entry->kind == Names::Kind::layer) {
@@ -54,7 +59,7 @@ void read_routing(Sections& sections, const std::string& subject, const ObjectRe
   const Element* stop_at = reader.find("stop_at");
   if (stop_at && sections.reading.expect(*stop_at, Kind::list, subject, "stop_at", "a list of nodes"))
     for (const Element& item : stop_at->items) {
-      if (refuse_pattern(sections.reading, subject, "stop_at", item)) continue;
+      if (add_pattern(sections, subject, "stop_at", item, term.stop_at)) continue;
       if (auto node = sections.node(subject, "stop_at", item)) term.stop_at.push_back(std::move(*node));
     }
   term.skip = read_owners(sections, subject, reader, "skip");

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "compiler/spec/schedules.hpp"
 #include "compiler/spec/sections.hpp"
 
 namespace weir {
@@ -12,8 +13,8 @@ using Kind = Element::Kind;
 /// Reads the target of one term; mistakes name the term.
 class TargetReader {
  public:
-  TargetReader(Sections& sections, const std::string& subject, const OpDef* op)
-      : sections_(sections), subject_(subject), op_(op) {}
+  TargetReader(Sections& sections, const std::string& subject, const OpDef* op, bool metric)
+      : sections_(sections), subject_(subject), op_(op), metric_(metric) {}
 
   TargetSpec read(const Element& element) {
     target_.place = element.place;
@@ -61,9 +62,30 @@ class TargetReader {
     if (constant) read_constant(reader);
     if (node) read_node_target(*node);
     if (reader.has("one_hot")) read_one_hot(reader, *element.find("one_hot"));
-    if (reader.has("gradient") && reader.get<bool>("gradient"))
-      error("E0210", element.find("gradient")->place, "a gradient into the target is not supported yet").help =
-          "leave \"gradient\" out: the target is held constant";
+    if (reader.has("gradient") && reader.get<bool>("gradient")) read_gradient(*element.find("gradient"));
+  }
+
+  /// Only what the model computes can learn, and the loss must know the derivative by its target.
+  void read_gradient(const Element& element) {
+    if (metric_) {
+      error("E0211", element.place, "a metric is only watched, so no gradient flows into its target").help =
+          "leave \"gradient\" out; a loss term takes it";
+    } else if (target_.kind == TargetSpec::Kind::input || target_.kind == TargetSpec::Kind::constant) {
+      error("E0424", element.place, "a gradient can only flow into a target that is a node of the model").help =
+          "leave \"gradient\" out, or write {\"node\": …, \"gradient\": true}";
+    } else if (op_ && !op_->pytorch.empty() && sections_.spec.numerics == "pytorch") {
+      error("E0210", element.place,
+            fmt::format("a gradient into the target of {} in profile pytorch is not supported yet", op_->name))
+          .help = "leave \"gradient\" out, or take another profile";
+    } else if (op_ && !op_->target_gradient) {
+      std::vector<std::string_view> able;
+      for (const OpDef* op : ops_table())
+        if (op->target_gradient) able.push_back(op->name);
+      error("E0424", element.place, fmt::format("{} gives no gradient of its target", op_->name)).help =
+          fmt::format("these do: {}", fmt::join(able, ", "));
+    } else {
+      target_.gradient = target_.kind == TargetSpec::Kind::node;
+    }
   }
 
   static bool has_unknown_key(const Element& element) {
@@ -135,6 +157,7 @@ class TargetReader {
   Sections& sections_;
   const std::string& subject_;
   const OpDef* op_;
+  bool metric_;
   TargetSpec target_ = {};
 };
 
@@ -194,18 +217,25 @@ void check_logits(Sections& sections, const std::string& subject, const ObjectRe
   }
 }
 
-void read_weight(const ObjectReader& reader, TermSpec& term) {
+void read_weight(Reading& reading, const ObjectReader& reader, TermSpec& term) {
   const Element* weight = reader.find("weight");
-  if (weight) term.weight = {reader.get<double>("weight"), weight->place};
+  if (!weight) return;
+  if (!weight->is(Kind::object)) {
+    term.weight = {reader.get<double>("weight"), weight->place};
+    return;
+  }
+  term.schedule = read_schedule(reading, reader.subject(), find_key(term_keys(), "weight")->value, *weight);
+  term.weight = {term.schedule ? value_at(*term.schedule, 0) : 1.0, weight->place};
 }
 
-void read_target(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term) {
+void read_target(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term,
+                 bool metric) {
   const Element* target = reader.find("target");
   if (target && term.op && term.op->no_target) {
     sections.reading.error("E0411", target->place, fmt::format("{}: {} takes no target", subject, term.op->name)).help =
         "leave \"target\" out";
   } else if (target) {
-    term.target = TargetReader(sections, subject, term.op).read(*target);
+    term.target = TargetReader(sections, subject, term.op, metric).read(*target);
   } else if (term.op && !term.op->no_target && !reader.meant("target")) {
     sections.reading.error("E0202", reader.object().place, fmt::format("{}: \"target\" is missing", subject)).help =
         "such as {\"input\": \"label\"} or {\"constant\": 0}";
@@ -237,14 +267,14 @@ TermSpec read_term(Sections& sections, const Member& member, bool metric) {
   const ObjectReader reader(reading, element, subject, metric ? metric_keys() : term_keys(), term.op);
   term.attributes = reader.attributes();
   if (!metric) {
-    read_weight(reader, term);
+    read_weight(reading, reader, term);
     term.attributes.set("reduction", reader.get<std::string>("reduction"));
     read_routing(sections, subject, reader, term);
   }
   if (const Element* from_logits = reader.find("from_logits"))
     if (const auto value = read_value(reading, subject, find_key(term_keys(), "from_logits")->value, *from_logits))
       term.from_logits = std::get<bool>(*value);
-  read_target(sections, subject, reader, term);
+  read_target(sections, subject, reader, term, metric);
   const Element* at = reader.find("at");
   auto node = at ? sections.node(subject, "at", *at) : std::nullopt;
   if (node) term.at = std::move(*node);

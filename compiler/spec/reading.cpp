@@ -161,7 +161,7 @@ Attributes ObjectReader::attributes() const {
   if (!op_) return given;
   for (const AttributeDef& attribute : op_->attributes) {
     if (find_key(keys_, attribute.name)) continue;
-    if (const Element* element = find(attribute.name))
+    if (const Element* element = find(attribute.name); element && !is_schedule(attribute, *element))
       if (auto value = read_value(reading_, subject_, attribute, *element))
         given.set(std::string(attribute.name), *value);
   }

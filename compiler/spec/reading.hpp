@@ -58,6 +58,11 @@ class Reading {
 std::optional<AttributeValue> read_value(Reading& reading, const std::string& subject, const AttributeDef& record,
                                          const Element& element);
 
+/// Whether a schedule stands where a number would.
+inline bool is_schedule(const AttributeDef& record, const Element& element) {
+  return record.scheduled && element.is(Element::Kind::object);
+}
+
 /// "an integer", "one of \"valid\", \"same\" or [[top, bottom], [left, right]]"
 std::string expectation(const AttributeDef& record);
 /// " of at least 1", " above 0 and at most 1", "" without a range

@@ -73,12 +73,21 @@ json integers_schema(const AttributeDef& record) {
   }
 }
 
+json schedule_schema(const json& number);
+
+json number_schema(const AttributeDef& record) {
+  json number = with_range({{"type", "number"}, {"minimum", -most_float}, {"maximum", most_float}}, record);
+  if (!record.scheduled) return number;
+  const json schedule = schedule_schema(number);
+  return {{"anyOf", {std::move(number), schedule}}};
+}
+
 json value_schema(const AttributeDef& record) {
   switch (record.type) {
     case AttributeType::flag:
       return {{"type", "boolean"}};
     case AttributeType::number:
-      return with_range({{"type", "number"}, {"minimum", -most_float}, {"maximum", most_float}}, record);
+      return number_schema(record);
     case AttributeType::word:
       return record.words.empty() ? json{{"type", "string"}} : json{{"enum", record.words}};
     case AttributeType::initializer:
@@ -134,6 +143,16 @@ json object_of(Keys keys, const OpDef* op = nullptr) {
   ClosedObject object;
   object.add(keys, op);
   return std::move(object).schema();
+}
+
+/// One of two sets of keys. number: what its values may be.
+json schedule_schema(const json& number) {
+  json curve = object_of(curve_keys()), pieces = object_of(piecewise_keys());
+  curve["properties"]["type"] = {{"enum", {"linear", "cosine", "exponential"}}};
+  pieces["properties"]["type"] = {{"const", "piecewise"}};
+  curve["properties"]["from"] = curve["properties"]["to"] = number;
+  pieces["properties"]["values"] = list_of(number, 1, limits::layers + 1);
+  return {{"oneOf", {std::move(curve), std::move(pieces)}}};
 }
 
 constexpr std::string_view letters = "[A-Za-z_][A-Za-z0-9_-]*";
@@ -226,7 +245,6 @@ json initializer_schema() {
 
 json target_schema() {
   json schema = object_of(target_keys());
-  schema["properties"]["gradient"] = {{"const", false}, {"description", "the target is held constant"}};
   json one = json::array();
   for (const char* key : {"input", "constant", "node"}) one.push_back({{"required", {key}}});
   schema["oneOf"] = std::move(one);
@@ -265,13 +283,16 @@ json definitions() {
   all["inputs"] = named(object_of(input_keys()));
   all["inputs"]["minProperties"] = 1;
   all["layers"] = list_of(by_type(op_names({Role::layer}), "layer"), 1, limits::layers);
-  all["nodes"] = {{"type", "array"}, {"items", reference("node")}};
-  all["some_nodes"] = {{"type", "array"}, {"items", reference("node")}, {"minItems", 1}};
+  all["node_or_pattern"] = {{"type", "string"}, {"pattern", "^(?!x-)[A-Za-z_*][A-Za-z0-9_*-]*(:[a-z*]+)?$"}};
+  all["nodes"] = {{"type", "array"}, {"items", reference("node_or_pattern")}};
+  all["some_nodes"] = {{"type", "array"}, {"items", reference("node_or_pattern")}, {"minItems", 1}};
+  all["counts"] = list_of({{"type", "integer"}, {"minimum", 0}, {"maximum", limits::extent}}, 0, limits::layers);
   all["outputs"] = {{"type", "array"}, {"items", reference("node")}, {"minItems", 1}, {"uniqueItems", true}};
-  all["exclude"] = {{"type", "array"}, {"items", reference("node")}};
+  all["exclude"] = {{"type", "array"}, {"items", reference("node_or_pattern")}};
   all["terms"] = named(by_type(op_names({Role::loss}), "loss"));
   all["loss"] = object_of(loss_keys());
-  all["target"] = target_schema();
+  all["target"] = all["metric_target"] = target_schema();
+  all["metric_target"]["properties"]["gradient"] = {{"const", false}};
   all["optimizer"] = by_type(op_names({Role::optimizer}), "optimizer");
   all["metrics"] = named(by_type(op_names({Role::metric, Role::loss}), "metric"), "total|loss|contribution");
   all["train"] = object_of(train_keys());

@@ -17,6 +17,7 @@ struct Sections {
   Names names = {};
   std::set<std::string, std::less<>> read_inputs = {};     ///< inputs that something reads
   std::set<std::string, std::less<>> unclear_inputs = {};  ///< inputs whose dtype was not understood
+  std::size_t patterns = 0;                                ///< how many were expanded
 
   std::optional<Located<std::string>> node(const std::string& subject, std::string_view key, const Element& element);
   /// Whether an input is there and certainly of that type.
@@ -38,6 +39,22 @@ TermSpec read_term(Sections& sections, const Member& member, bool metric);
 void read_routing(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term);
 /// That `share` names an owner of the same type, and that who shares says nothing about parameters.
 void check_shares(Sections& sections);
+
+/// What a pattern may match, and how it is called where it matches nothing.
+struct Candidates {
+  std::vector<std::string> names;
+  std::string_view what;
+  std::string_view code;
+};
+/// The nodes; the ports "conv_1:linear" where the pattern has a colon.
+Candidates node_candidates(const Sections& sections, std::string_view pattern);
+/// Layers that own parameters.
+Candidates owner_candidates(const Sections& sections);
+/// Nodes and terms.
+Candidates excludable(const Sections& sections, std::string_view pattern);
+/// The candidates that the pattern matches, in their order; none is a mistake, which is reported.
+std::vector<std::string> expand(Sections& sections, const std::string& subject, std::string_view key,
+                                const Element& item, const Candidates& candidates);
 
 /// The layers' operands, after all names are known: `from` or its default, in the op's order.
 void connect_layers(Sections& sections, const Element& layers);

@@ -13,6 +13,7 @@
 
 #include "compiler/diagnostic.hpp"
 #include "compiler/ir/op.hpp"
+#include "runtime/schedule.hpp"
 
 namespace weir {
 
@@ -33,12 +34,13 @@ struct LayerSpec {
   std::string name;
   const OpDef* op = nullptr;
   std::vector<Located<std::string>>
-      from;                    ///< node names, in the op's operand order; filled in where the file leaves it out
-  Attributes attributes;       ///< with the record's defaults
-  bool trainable = true;       ///< false: its parameters get no gradient, decay, moment or statistic
-  bool training = true;        ///< false: it always computes as in evaluation
-  bool stop_gradient = false;  ///< whoever reads it sees a constant
-  std::string share;           ///< the layer whose parameters it uses; "" for its own
+      from;               ///< node names, in the op's operand order; filled in where the file leaves it out
+  Attributes attributes;  ///< with the record's defaults
+  std::map<std::string, Schedule> schedules;  ///< of attributes that are no fixed number
+  bool trainable = true;                      ///< false: its parameters get no gradient, decay, moment or statistic
+  bool training = true;                       ///< false: it always computes as in evaluation
+  bool stop_gradient = false;                 ///< whoever reads it sees a constant
+  std::string share;                          ///< the layer whose parameters it uses; "" for its own
   std::map<std::string, Place, std::less<>> places;  ///< of the keys that the file has
   Place place;
 };
@@ -48,6 +50,7 @@ struct TargetSpec {
   std::string name;  ///< input or node
   double constant = 0;
   std::int64_t one_hot = 0;  ///< 0: not given
+  bool gradient = false;     ///< node: it hears the term too
   Place place;
 };
 
@@ -57,7 +60,8 @@ struct TermSpec {
   const OpDef* op = nullptr;
   Located<std::string> at;
   TargetSpec target;
-  Located<double> weight{1.0, {}};
+  Located<double> weight{1.0, {}};   ///< of a schedule: its first value
+  std::optional<Schedule> schedule;  ///< of the weight
   std::optional<bool> from_logits;
   std::vector<Located<std::string>> stop_at;     ///< nodes: the term's gradient ends there
   std::vector<Located<std::string>> skip, only;  ///< layers (owners of parameters)
@@ -69,6 +73,7 @@ struct LossSpec {
   std::vector<TermSpec> terms;                ///< file order
   std::vector<Located<std::string>> exclude;  ///< nodes or terms, from the file and then from flags
   std::string unreached = "warn";             ///< "warn" | "error" | "allow"
+  std::string combine = "sum";                ///< "sum" | "normalized"
   Place place;
 };
 

@@ -60,8 +60,7 @@ std::optional<AttributeValue> read_flag(const Subject& at, const Element& elemen
 }
 
 std::optional<AttributeValue> read_number(const Subject& at, const Element& element) {
-  const bool may_be_schedule = at.record.name == "weight" || at.record.name == "learning_rate";
-  if (element.is(Kind::object) && may_be_schedule)
+  if (element.is(Kind::object) && at.record.name == "learning_rate")
     return at.refuse("E0210", element, "as a schedule is not supported yet", "write a number");
   if (!element.is_number()) return at.wrong_type(element);
   const double value = element.number;
@@ -251,7 +250,7 @@ std::string expectation(const AttributeDef& record) {
     case AttributeType::integer:
       return "an integer" + range_text(record);
     case AttributeType::number:
-      return "a number" + range_text(record);
+      return "a number" + range_text(record) + (record.scheduled ? " or a schedule" : "");
     case AttributeType::word:
       break;
     case AttributeType::sizes:

@@ -1,5 +1,6 @@
 // The formulas of losses that look at one entry of prediction and target at a time: ℓ(x, t) and ∂ℓ/∂x. THE place to add
-// one: write the struct, put it into EntryFormulas; loss_entries, loss_entries_gradient and their checks follow.
+// one: write the struct, put it into EntryFormulas; loss_entries, loss_entries_gradient and their checks follow. With a
+// slope_of_target, ∂ℓ/∂t, a gradient can flow into the target too.
 //
 // Values are taken in double (their sum must be), slopes in f32 where that loses nothing. A formula without a target is
 // given t = 0.
@@ -25,6 +26,7 @@ struct AbsoluteError {
   explicit AbsoluteError(const Attributes&) {}
   WEIR_INLINE double value(float x, float t) const { return __builtin_fabs(static_cast<double>(x) - t); }
   WEIR_INLINE float slope(float x, float t) const { return (x > t ? 1.0f : 0.0f) - (x < t ? 1.0f : 0.0f); }
+  WEIR_INLINE float slope_of_target(float x, float t) const { return -slope(x, t); }
 };
 
 /// ℓ = (x - t)²
@@ -38,6 +40,7 @@ struct SquaredError {
     return error * error;
   }
   WEIR_INLINE float slope(float x, float t) const { return 2 * (x - t); }
+  WEIR_INLINE float slope_of_target(float x, float t) const { return -slope(x, t); }
 };
 
 /// Targets of the binary crossentropies: t' = (1 - a)·t + a/2.
@@ -64,6 +67,7 @@ struct BinaryCrossentropyOfLogits {
     const float e = exp_of_negative(-__builtin_fabsf(x)), low = e / (1 + e);  // sigmoid(-|x|)
     return (x > 0 ? 1 - low : low) - target(t);
   }
+  WEIR_INLINE float slope_of_target(float x, float) const { return -target.keep * x; }
   BinaryTarget target;
 };
 
@@ -82,6 +86,10 @@ struct BinaryCrossentropyOfProbabilities {
   WEIR_INLINE float slope(float x, float t) const {
     const double p = x, smoothed = target(t);
     return p < least || p > most ? 0.0f : static_cast<float>((1 - smoothed) / (1 - p) - smoothed / p);
+  }
+  WEIR_INLINE float slope_of_target(float x, float) const {
+    const double p = std::clamp<double>(x, least, most);
+    return static_cast<float>(target.keep * (std::log(1 - p) - std::log(p)));
   }
   BinaryTarget target;
 };
@@ -118,6 +126,7 @@ struct Huber {
     const double e = static_cast<double>(x) - t;
     return static_cast<float>(e > delta ? delta : e < -delta ? -delta : e);
   }
+  WEIR_INLINE float slope_of_target(float x, float t) const { return -slope(x, t); }
   double delta;
 };
 
@@ -135,6 +144,7 @@ struct LogCosh {
     return std::log1p(2 * half * half);
   }
   WEIR_INLINE float slope(float x, float t) const { return static_cast<float>(std::tanh(static_cast<double>(x) - t)); }
+  WEIR_INLINE float slope_of_target(float x, float t) const { return -slope(x, t); }
 };
 
 /// ℓ = x - t·log(x + 1e-7)
@@ -148,6 +158,9 @@ struct Poisson {
   }
   WEIR_INLINE float slope(float x, float t) const {
     return static_cast<float>(1 - static_cast<double>(t) / (static_cast<double>(x) + 1e-7));
+  }
+  WEIR_INLINE float slope_of_target(float x, float) const {
+    return static_cast<float>(-std::log(static_cast<double>(x) + 1e-7));
   }
 };
 
@@ -197,6 +210,7 @@ struct SquaredLogarithmicError {
     const double p = x;
     return p < 1e-7 ? 0.0f : static_cast<float>(2 * (logarithm(x) - logarithm(t)) / (1 + p));
   }
+  WEIR_INLINE float slope_of_target(float x, float t) const { return slope(t, x); }
   WEIR_INLINE static double logarithm(float v) { return std::log1p(v < 1e-7 ? 1e-7 : static_cast<double>(v)); }
 };
 

@@ -1,5 +1,6 @@
 // The formulas of losses that look at one row of classes at a time, in double: ℓ(x, t) and ∂ℓ/∂x. THE place to add one:
-// write the struct, put it into RowFormulas; loss_rows, loss_rows_gradient and their checks follow.
+// write the struct, put it into RowFormulas; loss_rows, loss_rows_gradient and their checks follow. With a
+// target_gradient, ∂ℓ/∂t, a gradient can flow into the target too.
 //
 // A gradient may be written over the prediction: entry i is written after the last read of any x but those behind i.
 #pragma once
@@ -43,6 +44,12 @@ struct Divergence {
       gradient[i] = static_cast<float>(factor * slope);
     }
   }
+  void target_gradient(const LossRow& row, double factor, float* gradient) const {
+    for (std::int64_t i = 0; i < row.classes; ++i) {
+      const double t = row.t(i), slope = t < 1e-7 || t > 1 ? 0 : std::log(t / clip(row.x[i])) + 1;
+      gradient[i] = static_cast<float>(factor * slope);
+    }
+  }
 };
 
 /// PyTorch's: ℓ = Σ t·(log t - log p), 0 where t is 0, nothing clipped; by_entry: divided by the number of classes.
@@ -79,11 +86,11 @@ struct Cosine {
         const double p = row.x[i], q = row.t(i);
         xx += p * p, tt += q * q, xt += p * q;
       }
-      length = std::sqrt(xx);
-      inverse = 1 / std::max(length, 1e-7), target_inverse = 1 / std::max(std::sqrt(tt), 1e-7);
+      length = std::sqrt(xx), target_length = std::sqrt(tt);
+      inverse = 1 / std::max(length, 1e-7), target_inverse = 1 / std::max(target_length, 1e-7);
       cosine = xt * inverse * target_inverse;
     }
-    double length, inverse, target_inverse, cosine;
+    double length, target_length, inverse, target_inverse, cosine;
   };
   double value(const LossRow& row) const { return -Lengths(row).cosine; }
   void gradient(const LossRow& row, double factor, float* gradient) const {
@@ -92,6 +99,14 @@ struct Cosine {
     const double along = lengths.length < 1e-7 ? 0 : lengths.cosine * lengths.inverse;
     for (std::int64_t i = 0; i < row.classes; ++i)
       gradient[i] = static_cast<float>(scale * (along * row.x[i] - row.t(i) * lengths.target_inverse));
+  }
+  /// The same from the other side.
+  void target_gradient(const LossRow& row, double factor, float* gradient) const {
+    const Lengths lengths(row);
+    const double scale = lengths.target_length == 0 ? 0 : factor * lengths.target_inverse;
+    const double along = lengths.target_length < 1e-7 ? 0 : lengths.cosine * lengths.target_inverse;
+    for (std::int64_t i = 0; i < row.classes; ++i)
+      gradient[i] = static_cast<float>(scale * (along * row.t(i) - row.x[i] * lengths.inverse));
   }
 };
 
