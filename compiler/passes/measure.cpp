@@ -5,11 +5,6 @@
 namespace weir {
 namespace {
 
-ValueId rows(Graph& graph) {
-  if (const ValueId found = graph.find("rows"); found != none) return found;
-  return graph.add_value({.name = "rows", .kind = ValueKind::scalar, .type = scalar_type()});
-}
-
 /// The target as one-hot rows for an op that does not read classes; one node an input and class count.
 ValueId one_hot_of(Graph& graph, ValueId classes, std::int64_t count, Section section, bool training) {
   const std::string name = graph.at(classes).name + ":one_hot." + std::to_string(count);
@@ -51,6 +46,20 @@ ValueId target_of(Graph& graph, const TermSpec& term, Node& node) {
 
 }  // namespace
 
+ValueId rows_scalar(Graph& graph) {
+  if (const ValueId found = graph.find("rows"); found != none) return found;
+  return graph.add_value({.name = "rows", .kind = ValueKind::scalar, .type = scalar_type()});
+}
+
+/// A cut at the term's own node also holds where the loss reads the logits behind it.
+void set_routing(const Graph& graph, const TermSpec& spec, LossTerm& term) {
+  for (const auto& node : spec.stop_at)
+    if (const ValueId value = graph.find(node.value); value != none) term.stop_at.insert(value);
+  if (term.stop_at.contains(term.at)) term.stop_at.insert(term.prediction);
+  for (const auto& layer : spec.skip) term.skip.insert(layer.value);
+  for (const auto& layer : spec.only) term.only.insert(layer.value);
+}
+
 std::string excluded_by(const LossSpec& loss, const TermSpec& term) {
   const std::string layer = term.at.value.substr(0, term.at.value.find(':'));
   for (const auto& entry : loss.exclude)
@@ -83,7 +92,7 @@ Measure add_measure(Graph& graph, const TermSpec& term, std::string name, Sectio
     return measure;
   node.operands = {measure.prediction};
   if (!term.op->no_target) node.operands.push_back(target);
-  node.operands.push_back(rows(graph));
+  node.operands.push_back(rows_scalar(graph));
   InferContext context(graph, node);
   try {
     term.op->infer(context);
