@@ -88,6 +88,21 @@ TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpe
   return result;
 }
 
+TermExplanation explain_regularizer(const Spec& spec, const TrainingGraph& training, const LossTerm& resolved) {
+  const Graph& graph = training.graph;
+  TermExplanation result;
+  result.name = resolved.name;
+  for (const LayerSpec& layer : spec.layers)
+    for (const ParameterRule& rule : layer.regularizers)
+      if (rule.name == resolved.name) result.type = rule.op->name;
+  result.at = graph.at(resolved.at).name;
+  result.role = resolved.role;
+  result.excluded_by = resolved.excluded_by;
+  result.behind = parameters_behind(graph, resolved.at);
+  result.reaches = parameters_reached(spec, graph, resolved.name);
+  return result;
+}
+
 bool contains(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -272,6 +287,8 @@ Explanation explain(const Spec& spec, Diagnostics& diagnostics) {
     if (diagnostics.has_errors()) return all;
     for (std::size_t i = 0; i < spec.loss->terms.size(); ++i)
       all.terms.push_back(explain_term(spec, graph, spec.loss->terms[i], training.terms.at(i)));
+    for (const LossTerm& term : training.terms)
+      if (term.regularizer) all.terms.push_back(explain_regularizer(spec, training, term));
   }
   if (spec.train)
     for (const TermSpec& metric : spec.train->metrics)

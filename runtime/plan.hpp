@@ -83,8 +83,9 @@ struct Check {
 
 struct TermReport {
   std::string name;
-  int value = 0;    ///< scalar that the program writes, before the weight
-  int weight = -1;  ///< scalar that the host may set; -1 for a watched term, whose contribution is exactly 0
+  int value = 0;             ///< scalar that the program writes, before the weight
+  int weight = -1;           ///< scalar that the host may set; -1 for a watched term, whose contribution is exactly 0
+  bool regularizer = false;  ///< a part beside the loss terms: normalized weights leave it out
   bool operator==(const TermReport&) const = default;
 };
 

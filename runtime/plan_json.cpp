@@ -114,6 +114,7 @@ Json write(const Program& program) {
   json["terms"] = Json::array();
   for (const TermReport& term : program.terms)
     json["terms"].push_back({{"name", term.name}, {"value", term.value}, {"weight", term.weight}});
+  if (term.regularizer) json["terms"].back()["regularizer"] = true;
   json["metrics"] = Json::array();
   for (const MetricReport& metric : program.metrics)
     json["metrics"].push_back({{"name", metric.name}, {"value", metric.value}});
@@ -347,7 +348,8 @@ Program read_program(const Reader& reader) {
     program.checks.push_back({item["name"].text(), read_ref(item["buffer"]), item["bound"].number()});
   });
   reader["terms"].each([&](const Reader& item) {
-    program.terms.push_back({item["name"].text(), item["value"].index(), item["weight"].index(-1)});
+    program.terms.push_back({item["name"].text(), item["value"].index(), item["weight"].index(-1),
+                             item.has("regularizer") && item["regularizer"].flag()});
   });
   reader["metrics"].each([&](const Reader& item) {
     program.metrics.push_back({item["name"].text(), item["value"].index()});

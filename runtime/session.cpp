@@ -233,7 +233,7 @@ struct Session::State {
   void find_weights() {
     for (const Program& program : plan->programs)
       for (const TermReport& term : program.terms)
-        if (const auto at = static_cast<std::size_t>(term.weight); term.weight >= 0)
+        if (const auto at = static_cast<std::size_t>(term.weight); term.weight >= 0 && !term.regularizer)
           if (std::find(weights.begin(), weights.end(), at) == weights.end()) weights.push_back(at);
   }
 

@@ -28,7 +28,7 @@ class OpCase {
   OpCase(const OpDef& op, const Example& example, Use use) : op_(op), example_(example) {
     training_.graph.name = std::string(op.name);
     add_operands();
-    if (op.role == Role::loss || op.role == Role::metric)
+    if (op.role == Role::loss || op.role == Role::metric || op.role == Role::regularizer)
       add_measure_node();
     else
       add_layer(use);
@@ -116,7 +116,7 @@ class OpCase {
 
   ValueId add_value(const std::string& name, ValueKind kind, const TensorType type, std::size_t operand) {
     Value value{.name = name, .kind = kind, .type = type};
-    value.axes = type.batched ? activation_axes(type.dims.size()) : type.dims.empty() ? "" : "o";
+    value.axes = type.batched ? activation_axes(type.dims.size()) : std::string("opqrst").substr(0, type.dims.size());
     const ValueId id = training_.graph.add_value(std::move(value));
     if (kind == ValueKind::scalar) return id;
     Array array(full_dims(type, example_.batch));

@@ -7,9 +7,13 @@
 namespace weir {
 namespace {
 
+bool has_examples(const OpDef& op) {
+  return op.role == Role::layer || op.role == Role::loss || op.role == Role::metric || op.role == Role::regularizer;
+}
+
 void for_each_case(const std::function<void(const OpCase&)>& visit) {
   for (const OpDef* op : ops_table()) {
-    if (op->role != Role::layer && op->role != Role::loss && op->role != Role::metric) continue;
+    if (!has_examples(*op)) continue;
     for (const Example& example : op->examples)
       for (Use use : {Use::once, Use::twice}) {
         if (use == Use::twice && op->role != Role::layer) continue;
@@ -79,7 +83,7 @@ void check_compiled(const OpCase& model, const Target& target) {
 
 TEST_CASE("every differentiable op has examples, and each gives a gradient that is not all zeros") {
   for (const OpDef* op : ops_table())
-    if (op->role == Role::layer || op->role == Role::loss || op->role == Role::metric) {
+    if (has_examples(*op)) {
       INFO(std::string(op->name));
       CHECK_FALSE(op->examples.empty());
       CHECK((op->gradient != nullptr || op->no_gradient));

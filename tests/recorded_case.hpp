@@ -31,6 +31,8 @@ inline Attributes recorded_attributes(const nlohmann::json& attributes) {
       result.set(name, value.get<std::int64_t>());
     else if (value.is_number())
       result.set(name, value.get<double>());
+    else if (value.is_array())
+      result.set(name, value.get<std::vector<std::int64_t>>());
     else
       result.set(name, value.get<std::string>());
   }

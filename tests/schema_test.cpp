@@ -173,10 +173,12 @@ TEST_CASE("every op that a specification can name is in the schema and in the ta
     if (op->role == Role::internal) continue;
     const std::string name(op->name);
     CAPTURE(name);
-    const char* group = op->role == Role::layer    ? "layer."
-                        : op->role == Role::loss   ? "loss."
-                        : op->role == Role::metric ? "metric."
-                                                   : "optimizer.";
+    const char* group = op->role == Role::layer         ? "layer."
+                        : op->role == Role::loss        ? "loss."
+                        : op->role == Role::metric      ? "metric."
+                        : op->role == Role::regularizer ? "regularizer."
+                        : op->role == Role::constraint  ? "constraint."
+                                                        : "optimizer.";
     REQUIRE(schema().at("$defs").contains(group + name));
     CHECK(tables.find("\n### " + name + "\n") != std::string::npos);
     for (const AttributeDef& attribute : op->attributes) {

@@ -149,6 +149,16 @@ std::string own_keys(const OpDef& op, Keys shared) {
   return text;
 }
 
+/// "x", or an object where the op has several inputs.
+std::string from_of(const OpDef& op) {
+  std::string roles;
+  int count = 0;
+  for (const OperandDef& operand : op.operands)
+    if (operand.kind == OperandKind::value)
+      roles += (count++ ? ", \"" : "\"") + std::string(operand.name) + "\": \"x\"";
+  return count > 1 ? "{" + roles + "}" : "\"x\"";
+}
+
 /// Every layer with all of its keys, every loss at a node of its own, every metric; one a line.
 std::string spec_of_every_op(const OpDef& optimizer) {
   std::string layers, terms, metrics;
@@ -164,7 +174,8 @@ std::string spec_of_every_op(const OpDef& optimizer) {
     const std::string name(op->name), logits = op->logits_behind.empty() ? "" : ", \"from_logits\": true";
     const std::string rest = "\"type\": \"" + name + "\"";
     if (op->role == Role::layer)
-      add(layers, "{\"name\": \"the_" + name + "\", " + rest + ", \"from\": \"x\"" + own_keys(*op, layer_keys()) + "}");
+      add(layers, "{\"name\": \"the_" + name + "\", " + rest + ", \"from\": " + from_of(*op) +
+                      own_keys(*op, layer_keys()) + "}");
     if (op->role == Role::loss)
       add(terms, "\"" + name + "\": {" + rest + ", \"at\": \"x\", \"weight\": 1, \"reduction\": \"mean\"" + logits +
                      target(*op) + own_keys(*op, term_keys()) + "}");

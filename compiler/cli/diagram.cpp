@@ -206,7 +206,7 @@ Diagram make_diagram(const Spec& spec, const Graph& graph, const Explanation& ex
   add_layers(builder, spec, graph);
   for (const TermExplanation& term : explanation.terms) {
     builder.node(kind_of(term), term.name, {term.name, term.type, role_text(term)});
-    builder.edge_to_last(term.at);
+    builder.edge_to_last(term.at.substr(0, term.at.find('.')));  // a parameter's layer
     const bool reads_node = term.target.starts_with("input ") || term.target.starts_with("node ");
     if (reads_node) builder.edge_to_last(term.target.substr(term.target.find(' ') + 1));
   }

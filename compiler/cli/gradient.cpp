@@ -52,6 +52,8 @@ class GradientCommand {
     if (options_.term.empty()) return;
     std::vector<std::string> names;
     for (const TermSpec& term : model_.spec.loss->terms) names.push_back(term.name);
+    for (const LayerSpec& layer : model_.spec.layers)
+      for (const ParameterRule& rule : layer.regularizers) names.push_back(rule.name);
     if (std::find(names.begin(), names.end(), options_.term) != names.end()) return;
     const std::string near = nearest(options_.term, names);
     throw Error(ErrorCode::invalid_argument,

@@ -38,7 +38,8 @@ void Interpreter::compute() {
 void Interpreter::train_step() {
   compute();
   run(Section::update);
-  if (const ValueId step = training_.graph.find_scalar("step"); step != none) arrays_[static_cast<std::size_t>(step)][0] += 1;
+  if (const ValueId step = training_.graph.find_scalar("step"); step != none)
+    arrays_[static_cast<std::size_t>(step)][0] += 1;
   follow_schedules(++updates_);
 }
 
@@ -51,11 +52,11 @@ void Interpreter::follow_schedules(std::uint64_t updates) {
   for (const LossTerm& term : training_.terms) {
     if (term.weight == none) continue;
     if (!graph.at(term.weight).schedule) at(term.weight) = term.given_weight;
-    sum += at(term.weight);
+    if (!term.regularizer) sum += at(term.weight);
   }
   if (!training_.normalized) return;
   for (const LossTerm& term : training_.terms)
-    if (term.weight != none) at(term.weight) = sum == 0 ? 0 : at(term.weight) / sum;
+    if (term.weight != none && !term.regularizer) at(term.weight) = sum == 0 ? 0 : at(term.weight) / sum;
 }
 
 void Interpreter::run(Section section) {

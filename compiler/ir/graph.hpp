@@ -102,6 +102,7 @@ struct LossTerm {
   std::set<std::string> skip = {};  ///< layers whose parameters get nothing from this term
   std::set<std::string> only = {};  ///< not empty: the only layers whose parameters do
   std::string excluded_by = {};     ///< the entry of `exclude` that took it out
+  bool regularizer = false;         ///< a layer's; `at` is the parameter or the layer's node
   Place place = {};
 };
 

@@ -17,8 +17,9 @@
 namespace weir {
 
 /// layer: written in `layers`. loss: in `loss.terms` and `metrics`. metric: in `metrics`. optimizer: in
-/// `train.optimizer`. internal: no word of the specification (gradients, statistics updates, one_hot).
-enum class Role { layer, loss, metric, optimizer, internal };
+/// `train.optimizer`. regularizer, constraint: of a layer's parameter ("kernel_regularizer") or, a regularizer, of its
+/// output ("activity_regularizer"). internal: no word of the specification (gradients, statistics updates, one_hot).
+enum class Role { layer, loss, metric, optimizer, regularizer, constraint, internal };
 
 enum class OperandKind {
   value,      ///< an activation; its gradient may be wanted
@@ -47,6 +48,7 @@ enum class AttributeType {
   initializer,  ///< a Keras identifier or {"type": …}
   activation,   ///< a word: name of a layer op whose record has `activation`; "linear" and absent mean none
   axis,         ///< a negative integer, counted from the end
+  axes,         ///< axes of a parameter: an integer or a list of them, from the front (0 …) or from the end (-1 …)
 };
 
 struct AttributeDef {
@@ -125,6 +127,7 @@ struct OpDef {
   std::string_view index_bound = {};      ///< the i32 operand holds 0 to this attribute - 1 (embedding: "input_dim")
   std::vector<std::string_view> slots = {};         ///< optimizer: names of its state operands
   bool (*uses_slots)(const Attributes&) = nullptr;  ///< optimizer: whether these settings need the slots; empty: always
+  bool by_axes = false;       ///< constraint: looks along the parameter's axes, so that its home layout is canonical
   double gradient_bound = 0;  ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite
 
   std::vector<Example> examples = {};

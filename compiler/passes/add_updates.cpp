@@ -1,6 +1,6 @@
-// Before: gradients of the reached parameters. After: one optimizer node for each of them, and one move for each
-// statistic of a layer that a trained term needs. A parameter that nothing reaches gets no node, no state and no decay.
-// After differentiate, because only now it is known who has a gradient.
+// Before: gradients of the reached parameters. After: one optimizer node for each of them and its constraint, and one
+// move for each statistic of a layer that a trained term needs. A parameter that nothing reaches gets no node, no state
+// and no decay. After differentiate, because only now it is known who has a gradient.
 #include <set>
 
 #include "compiler/ir/op.hpp"
@@ -39,6 +39,21 @@ void add_optimizer(const Spec& spec, Graph& graph, ValueId parameter, ValueId gr
         break;
     }
   graph.add_node(std::move(node));
+}
+
+/// The owner's constraint of this parameter, behind the update.
+void add_constraint(const Spec& spec, Graph& graph, ValueId parameter) {
+  const std::string layer = graph.at(parameter).layer, name = graph.at(parameter).name;
+  for (const LayerSpec& owner : spec.layers) {
+    if (owner.name != layer) continue;
+    for (const ParameterRule& rule : owner.constraints) {
+      if (layer + "." + rule.of != name) continue;
+      Node node{.op = rule.op, .name = rule.name, .operands = {parameter}, .attributes = rule.attributes};
+      node.section = Section::update;
+      node.place = rule.place;
+      graph.add_node(std::move(node));
+    }
+  }
 }
 
 /// Nodes that some trained term's value depends on.
@@ -81,8 +96,10 @@ void add_statistic_moves(TrainingGraph& training) {
 
 TrainingGraph add_updates(const Spec& spec, TrainingGraph training) {
   for (ValueId parameter : training.graph.parameters())
-    if (const auto gradient = training.gradients.find(parameter); gradient != training.gradients.end())
+    if (const auto gradient = training.gradients.find(parameter); gradient != training.gradients.end()) {
       add_optimizer(spec, training.graph, parameter, gradient->second);
+      add_constraint(spec, training.graph, parameter);
+    }
   add_statistic_moves(training);
   return training;
 }

@@ -1,7 +1,8 @@
-// Before: an evaluation graph (dropout gone, moving statistics read). After: loss nodes of the kept and watched terms
-// and the metrics where `losses` is set, and the taps. Excluded terms are not computed.
+// Before: an evaluation graph (dropout gone, moving statistics read). After: loss nodes of the kept and watched terms,
+// the regularizers and the metrics where `losses` is set, and the taps. Excluded terms are not computed.
 #include "compiler/passes/measure.hpp"
 #include "compiler/passes/passes.hpp"
+#include "compiler/passes/regularize.hpp"
 #include "compiler/passes/weighing.hpp"
 #include "runtime/error.hpp"
 
@@ -22,6 +23,7 @@ LossTerm evaluate_term(Graph& graph, const LossSpec& loss, const TermSpec& spec,
   term.prediction = measure.prediction;
   term.value = measure.value;
   term.node = measure.node;
+  set_routing(graph, spec, term);
   if (term.role == TermRole::trained) term.weight = add_weight(graph, term.name, spec.schedule);
   return term;
 }
@@ -31,10 +33,12 @@ LossTerm evaluate_term(Graph& graph, const LossSpec& loss, const TermSpec& spec,
 TrainingGraph attach_evaluation(const Spec& spec, Graph graph, const std::vector<std::string>& taps, bool losses,
                                 Diagnostics& diagnostics) {
   TrainingGraph evaluation{.graph = std::move(graph)};
-  if (losses && spec.loss)
+  if (losses && spec.loss) {
     for (const TermSpec& term : spec.loss->terms)
       evaluation.terms.push_back(evaluate_term(evaluation.graph, *spec.loss, term, diagnostics));
-  if (losses && spec.loss) combine(*spec.loss, evaluation);
+    combine(*spec.loss, evaluation);
+    if (!diagnostics.has_errors()) add_regularizers(spec, evaluation, diagnostics);
+  }
   if (losses && spec.train)
     for (const TermSpec& metric : spec.train->metrics) {
       const Measure measure =

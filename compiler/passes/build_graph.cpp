@@ -124,7 +124,7 @@ class Builder {
       failed_.insert(layer.name);
       return;
     }
-    if (!add_parameters(layer, context, node)) return;
+    if (!add_parameters(layer, context, node) || !check_rules(layer)) return;
     const bool activated = layer.attributes.has("activation") && layer.attributes.word("activation") != "linear";
     for (std::size_t i = 0; i < context.results.size(); ++i) {
       Value value{.name = layer.name, .type = context.results[i]};
@@ -172,6 +172,33 @@ class Builder {
       node.operands[index] = parameter;
     }
     return true;
+  }
+
+  /// Regularizers and constraints of parameters that are there and fit. False where one does not, which is reported.
+  bool check_rules(const LayerSpec& layer) {
+    bool good = true;
+    for (const std::vector<ParameterRule>* rules : {&layer.regularizers, &layer.constraints})
+      for (const ParameterRule& rule : *rules) good = (rule.of.empty() || check_rule(layer, rule)) && good;
+    if (!good) failed_.insert(layer.name);
+    return good;
+  }
+
+  bool check_rule(const LayerSpec& layer, const ParameterRule& rule) {
+    const ValueId parameter = graph_.find(layer.name + "." + rule.of);
+    std::string why = "the layer has no " + rule.of;
+    if (parameter != none) {
+      const Node node{.op = rule.op, .name = rule.name, .operands = {parameter}, .attributes = rule.attributes};
+      InferContext context(graph_, node);
+      try {
+        rule.op->infer(context);
+        return true;
+      } catch (const InferFailure& failure) {
+        why = failure.message;
+      }
+    }
+    diagnostics_.error("E0311", rule.place, "\"" + rule.name + "\": " + why).help =
+        parameter == none ? "leave the key out" : "";
+    return false;
   }
 
   /// How many inputs each output adds up, by the layer's weights: PyTorch's measure for kernel and bias.

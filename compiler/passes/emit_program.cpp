@@ -214,8 +214,8 @@ class Emitter {
     for (const auto& [value, id] : low_.gradients) bind_gradient(value, id);
     for (const LossTerm& term : training_.terms)
       if (term.value != none)
-        program_.terms.push_back(
-            {term.name, scalar(graph.at(term.value).name), term.role == TermRole::trained ? weight(term) : -1});
+        program_.terms.push_back({term.name, scalar(graph.at(term.value).name),
+                                  term.role == TermRole::trained ? weight(term) : -1, term.regularizer});
     for (const MetricNode& metric : training_.metrics)
       if (metric.value != none) program_.metrics.push_back({metric.name, scalar(graph.at(metric.value).name)});
     if (program_.kind == ProgramKind::train) add_checks();

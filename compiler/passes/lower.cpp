@@ -22,6 +22,9 @@ class Lowering final : public LowerContext {
   }
 
   LoweredGraph run() {
+    for (const Node& node : graph_.nodes)  // whoever looks along axes needs them
+      if (node.live && node.op->by_axes)
+        homes_.try_emplace(graph_.at(node.operands.front()).name, canonical(node.operands.front()));
     for (Section section : {Section::forward, Section::loss, Section::watch, Section::backward, Section::update})
       for (const Node& node : graph_.nodes)
         if (node.live && node.section == section) lower_node(node);

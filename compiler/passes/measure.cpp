@@ -47,6 +47,15 @@ ValueId target_of(Graph& graph, const TermSpec& term, Node& node) {
 
 }  // namespace
 
+/// A cut at the term's own node also holds where the loss reads the logits behind it.
+void set_routing(const Graph& graph, const TermSpec& spec, LossTerm& term) {
+  for (const auto& node : spec.stop_at)
+    if (const ValueId value = graph.find(node.value); value != none) term.stop_at.insert(value);
+  if (term.stop_at.contains(term.at)) term.stop_at.insert(term.prediction);
+  for (const auto& layer : spec.skip) term.skip.insert(layer.value);
+  for (const auto& layer : spec.only) term.only.insert(layer.value);
+}
+
 std::string excluded_by(const LossSpec& loss, const TermSpec& term) {
   const std::string layer = term.at.value.substr(0, term.at.value.find(':'));
   for (const auto& entry : loss.exclude)

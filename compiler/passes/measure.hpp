@@ -21,6 +21,9 @@ Measure locate(const Graph& graph, const TermSpec& term);
 Measure add_measure(Graph& graph, const TermSpec& term, std::string name, Section section, bool training,
                     Diagnostics& diagnostics);
 
+/// Where the term's gradient ends and whom it leaves alone, from the specification. `at` and `prediction` are there.
+void set_routing(const Graph& graph, const TermSpec& spec, LossTerm& term);
+
 /// Whether the term is left out, and by which entry ("" where it is kept).
 std::string excluded_by(const LossSpec& loss, const TermSpec& term);
 

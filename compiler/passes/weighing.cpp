@@ -17,9 +17,10 @@ void combine(const LossSpec& loss, TrainingGraph& training) {
   if (!training.normalized) return;
   double sum = 0;
   for (const LossTerm& term : training.terms)
-    if (term.role == TermRole::trained) sum += term.given_weight;
+    if (term.role == TermRole::trained && !term.regularizer) sum += term.given_weight;
   for (LossTerm& term : training.terms)
-    if (term.role == TermRole::trained) term.constant_weight = sum == 0 ? 0 : term.given_weight / sum;
+    if (term.role == TermRole::trained && !term.regularizer)
+      term.constant_weight = sum == 0 ? 0 : term.given_weight / sum;
 }
 
 }  // namespace weir

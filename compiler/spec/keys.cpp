@@ -300,6 +300,22 @@ const KeyDef* find_key(Keys keys, std::string_view name) {
   return found == keys.end() ? nullptr : &*found;
 }
 
-bool is_later_layer_key(std::string_view key) { return key.ends_with("_regularizer") || key.ends_with("_constraint"); }
+std::vector<RuleKey> rule_keys_of(const OpDef& op) {
+  std::vector<RuleKey> keys;
+  for (const OperandDef& operand : op.operands) {
+    if (operand.kind != OperandKind::parameter) continue;
+    const std::string of(operand.name);
+    keys.push_back({of + "_regularizer", of, Role::regularizer});
+    keys.push_back({of + "_constraint", of, Role::constraint});
+  }
+  keys.push_back({"activity_regularizer", "", Role::regularizer});
+  return keys;
+}
+
+Keys rule_keys(Role role) {
+  static const std::vector<KeyDef> regularizer{required("type", "regularizer_type", "the penalty")};
+  static const std::vector<KeyDef> constraint{required("type", "constraint_type", "the constraint")};
+  return role == Role::regularizer ? regularizer : constraint;
+}
 
 }  // namespace weir

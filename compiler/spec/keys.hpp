@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -36,9 +37,16 @@ Keys random_keys();
 
 const KeyDef* find_key(Keys keys, std::string_view name);
 
-/// A key of a layer that Keras knows by its ending ("kernel_regularizer", "bias_constraint") and weir does not support
-/// yet.
-bool is_later_layer_key(std::string_view key);
+/// A key of a layer for one of its parameters, or ("activity_regularizer") for its output.
+struct RuleKey {
+  std::string name;  ///< "kernel_regularizer"
+  std::string of;    ///< "kernel"; "" for the output
+  Role role;         ///< regularizer or constraint
+};
+/// Of a layer with this op: a regularizer and a constraint for each parameter in the record, and activity_regularizer.
+std::vector<RuleKey> rule_keys_of(const OpDef& op);
+/// What stands in the object of a regularizer or constraint, beside the op's own.
+Keys rule_keys(Role role);
 
 /// Keras' words for things that weir/1 has room for but does not do yet.
 struct LaterWords {

@@ -55,7 +55,7 @@ std::string notes_of(const OpDef& op) {
   if (op.activation) text += "can be an `activation`; ";
   if (!op.logits_behind.empty()) text += fmt::format("at a {} it reads the logits behind it; ", op.logits_behind);
   if (op.integer_target) text += "the target holds class numbers (i32); ";
-  if (op.no_target) text += "takes no target; ";
+  if (op.no_target && op.role != Role::regularizer) text += "takes no target; ";
   if (op.target_gradient) text += "a gradient can flow into its target; ";
   if (op.carries_integers) text += "carries i32 through; ";
   if (text.empty()) return "";
@@ -90,6 +90,8 @@ std::string emit_op_tables() {
   text += chapter("Layers", Role::layer, layer_keys());
   text += chapter("Losses", Role::loss, term_keys());
   text += chapter("Metrics", Role::metric, metric_keys());
+  text += chapter("Regularizers", Role::regularizer, rule_keys(Role::regularizer));
+  text += chapter("Constraints", Role::constraint, rule_keys(Role::constraint));
   text += chapter("Optimizers", Role::optimizer, optimizer_keys());
   return text;
 }

@@ -74,6 +74,7 @@ LayerSpec read_layer(Sections& sections, const Element& element, std::size_t ind
   layer.trainable = reader.get<bool>("trainable");
   layer.training = reader.get<bool>("training");
   layer.stop_gradient = reader.get<bool>("stop_gradient");
+  read_parameter_rules(sections, reader, layer);
   if (const Element* share = reader.find("share"))
     if (reading.expect(*share, Kind::text, subject, "share", "the name of a layer")) layer.share = share->text;
   for (const Member& member : element.members)

@@ -94,7 +94,8 @@ void check_shares(Sections& sections) {
       refuse(fmt::format("it is a {}, but {} is a {}", layer.op->name, quote(layer.share), owner.op->name),
              "layers that share parameters have one type");
     for (const auto& [key, at] : layer.places)
-      if (key == "trainable" || key.ends_with("_initializer"))
+      if (key == "trainable" || key.ends_with("_initializer") || key.ends_with("_constraint") ||
+          (key.ends_with("_regularizer") && key != "activity_regularizer"))
         sections.reading
             .error("E0422", at, fmt::format("{}: it owns no parameters, so \"{}\" says nothing here", subject, key))
             .help = fmt::format("write it at {}", quote(layer.share));

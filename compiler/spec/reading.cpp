@@ -90,7 +90,17 @@ bool ObjectReader::is_known(std::string_view key) const {
   const KeyDef* own = find_key(keys_, key);
   if (own && !own->value.later) return own->refused.empty();
   const AttributeDef* attribute = op_ ? find_attribute(*op_, key) : nullptr;
-  return attribute && !attribute->later;
+  if (attribute) return !attribute->later;
+  const std::vector<std::string> rules = names_of_rules();
+  return std::find(rules.begin(), rules.end(), key) != rules.end();
+}
+
+/// Regularizers and constraints, where the object is a layer.
+std::vector<std::string> ObjectReader::names_of_rules() const {
+  std::vector<std::string> names;
+  if (!op_ || keys_.data() != layer_keys().data()) return names;
+  for (const RuleKey& rule : rule_keys_of(*op_)) names.push_back(rule.name);
+  return names;
 }
 
 /// Reports a word that is not supported yet.
@@ -110,8 +120,7 @@ const Element* ObjectReader::find(std::string_view key) const { return is_known(
 void ObjectReader::check_key(const Member& member) {
   if (is_known(member.key)) return;
   const KeyDef* own = find_key(keys_, member.key);
-  const bool later = own || (op_ && find_attribute(*op_, member.key)) ||
-                     (keys_.data() == layer_keys().data() && is_later_layer_key(member.key));
+  const bool later = own || (op_ && find_attribute(*op_, member.key));
   if (own && !own->refused.empty())
     reading_.error("E0211", member.place, fmt::format("{}: \"{}\" is not allowed here", subject_, member.key)).help =
         own->refused;
@@ -129,6 +138,8 @@ std::vector<std::string> ObjectReader::known_keys() const {
   if (op_)
     for (const AttributeDef& attribute : op_->attributes)
       if (!attribute.later && !contains(known, attribute.name)) known.emplace_back(attribute.name);
+  const std::vector<std::string> rules = names_of_rules();
+  known.insert(known.end(), rules.begin(), rules.end());
   return known;
 }
 
@@ -194,6 +205,10 @@ std::string_view role_text(Role role) {
       return "a metric";
     case Role::optimizer:
       return "an optimizer";
+    case Role::regularizer:
+      return "a regularizer";
+    case Role::constraint:
+      return "a constraint";
     case Role::internal:
       break;
   }

@@ -113,6 +113,7 @@ class ObjectReader {
   bool is_known(std::string_view key) const;
   bool is_later_word(const KeyDef& own, const Element& element) const;
   std::vector<std::string> known_keys() const;
+  std::vector<std::string> names_of_rules() const;
 
   Reading& reading_;
   const Element& object_;

@@ -66,6 +66,13 @@ json integers_schema(const AttributeDef& record) {
       return {{"anyOf", {integer, list_of(integer, count, count)}}};
     case AttributeType::integers:
       return list_of(integer, 1, limits::rank);
+    case AttributeType::axes: {
+      const auto rank = static_cast<std::int64_t>(limits::rank);
+      const json axis = {{"type", "integer"}, {"minimum", -rank}, {"maximum", rank - 1}};
+      json axes = list_of(axis, 1, 2 * limits::rank);
+      axes["uniqueItems"] = true;
+      return {{"anyOf", {axis, std::move(axes)}}};
+    }
     case AttributeType::padding:
       return {{"anyOf", {{{"enum", {"valid", "same"}}}, list_of(list_of(integer, 2, 2), 2, 2)}}};
     default:
@@ -210,6 +217,8 @@ json layer_schema(const OpDef& op) {
   ClosedObject object;
   object.add(layer_keys(), &op);
   object.set("from", from_schema(op));
+  for (const RuleKey& rule : rule_keys_of(op))
+    object.set(rule.name, reference(rule.role == Role::regularizer ? "regularizer" : "constraint"));
   if (inputs_of(op) > 1) object.require("from");
   return described(op, std::move(object));
 }
@@ -227,6 +236,17 @@ json optimizer_schema(const OpDef& op) {
   ClosedObject object;
   object.add(optimizer_keys(), &op);
   return described(op, std::move(object));
+}
+
+json rule_schema(const OpDef& op) {
+  ClosedObject object;
+  object.add(rule_keys(op.role), &op);
+  return described(op, std::move(object));
+}
+
+/// A word, or an object with a type.
+json word_or_object(Role role, const std::string& prefix) {
+  return {{"anyOf", {{{"enum", op_names({role})}}, by_type(op_names({role}), prefix)}}};
 }
 
 json initializer_schema() {
@@ -262,6 +282,8 @@ void add_ops(json& definitions) {
     if (op->role == Role::loss) definitions["loss." + name] = term_schema(*op, term_keys());
     if (op->role == Role::loss || op->role == Role::metric)
       definitions["metric." + name] = term_schema(*op, metric_keys());
+    if (op->role == Role::regularizer) definitions["regularizer." + name] = rule_schema(*op);
+    if (op->role == Role::constraint) definitions["constraint." + name] = rule_schema(*op);
     if (op->role == Role::optimizer) definitions["optimizer." + name] = optimizer_schema(*op);
   }
 }
@@ -298,6 +320,8 @@ json definitions() {
   all["train"] = object_of(train_keys());
   all["data_set"] = data_set_schema();
   all["data"] = object_of(data_keys());
+  all["regularizer"] = word_or_object(Role::regularizer, "regularizer");
+  all["constraint"] = word_or_object(Role::constraint, "constraint");
   all["initializer"] = initializer_schema();
   add_ops(all);
   return all;

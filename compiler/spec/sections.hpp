@@ -32,6 +32,9 @@ void read_loss(Sections& sections, const Element& loss, bool training);
 void read_train(Sections& sections, const Element& train);
 void read_data(Sections& sections, const Element& data);
 
+/// Regularizers and constraints of a layer whose op is understood.
+void read_parameter_rules(Sections& sections, const ObjectReader& reader, LayerSpec& layer);
+
 /// A loss term or (metric) an entry of `metrics`.
 TermSpec read_term(Sections& sections, const Member& member, bool metric);
 

@@ -30,6 +30,15 @@ struct InputSpec {
   Place place;
 };
 
+/// A regularizer or a constraint of a layer.
+struct ParameterRule {
+  std::string name;  ///< "conv_1.kernel_regularizer": that of the term; a constraint's is never reported
+  std::string of;    ///< the parameter, "kernel"; "" for the layer's output (activity_regularizer)
+  const OpDef* op = nullptr;
+  Attributes attributes;  ///< with the record's defaults
+  Place place;
+};
+
 struct LayerSpec {
   std::string name;
   const OpDef* op = nullptr;
@@ -40,7 +49,8 @@ struct LayerSpec {
   bool trainable = true;                      ///< false: its parameters get no gradient, decay, moment or statistic
   bool training = true;                       ///< false: it always computes as in evaluation
   bool stop_gradient = false;                 ///< whoever reads it sees a constant
-  std::string share;                          ///< the layer whose parameters it uses; "" for its own
+  std::vector<ParameterRule> regularizers, constraints;
+  std::string share;                                 ///< the layer whose parameters it uses; "" for its own
   std::map<std::string, Place, std::less<>> places;  ///< of the keys that the file has
   Place place;
 };

@@ -140,6 +140,21 @@ std::optional<AttributeValue> read_axis(const Subject& at, const Element& elemen
   return *value;
 }
 
+/// An integer, or a list of different ones; which of them the parameter has is checked with its shape.
+std::optional<AttributeValue> read_axes(const Subject& at, const Element& element) {
+  const double rank = limits::rank;
+  std::vector<std::int64_t> values;
+  if (!element.is(Kind::integer) && !(element.is(Kind::list) && !element.items.empty())) return at.wrong_type(element);
+  for (const Element& item : element.is(Kind::list) ? element.items : std::vector<Element>{element}) {
+    const auto value = read_integer(at, item, -rank, rank - 1);
+    if (!value) return std::nullopt;
+    if (std::find(values.begin(), values.end(), *value) != values.end())
+      return at.refuse("E0207", item, fmt::format("names axis {} twice", *value));
+    values.push_back(*value);
+  }
+  return values;
+}
+
 // ---- Initializers: the runtime knows their types and arguments and is asked piece by piece, so that each mistake has
 // its own place.
 
@@ -265,6 +280,8 @@ std::string expectation(const AttributeDef& record) {
       return "the name of an activation";
     case AttributeType::axis:
       return "a negative integer";
+    case AttributeType::axes:
+      return "an integer, or a list of integers";
   }
   if (record.words.empty()) return "a string";
   return fmt::format("{}\"{}\"", record.words.size() > 1 ? "one of " : "", fmt::join(record.words, "\", \""));
@@ -294,6 +311,8 @@ std::optional<AttributeValue> read_value(Reading& reading, const std::string& su
       return read_activation(at, element);
     case AttributeType::axis:
       return read_axis(at, element);
+    case AttributeType::axes:
+      return read_axes(at, element);
   }
   const auto value = read_integer(at, element, least_integer, most_integer);
   if (!value) return std::nullopt;

@@ -343,6 +343,23 @@ struct PlainValue {
   WEIR_INLINE float slope(float, float) const { return 1; }
 };
 
+/// ℓ = l1·|x| + l2·x²: a regularizer; the subgradient of |x| at 0 is 0.
+struct AbsoluteAndSquare {
+  static constexpr std::string_view name = "l1_l2";
+  static constexpr bool has_target = false;
+  static constexpr std::array<Setting, 2> settings{{{"l1", 0, 3.5e38}, {"l2", 0, 3.5e38}}};
+  explicit AbsoluteAndSquare(const Attributes& attributes) : l1(attributes.number("l1")), l2(attributes.number("l2")) {}
+  WEIR_INLINE double value(float x, float) const {
+    const double entry = x;
+    return l1 * __builtin_fabs(entry) + l2 * (entry * entry);
+  }
+  WEIR_INLINE float slope(float x, float) const {
+    const double sign = (x > 0 ? 1.0 : 0.0) - (x < 0 ? 1.0 : 0.0);
+    return static_cast<float>(l1 * sign + 2 * l2 * x);
+  }
+  double l1, l2;
+};
+
 /// 1 where the target equals (x > threshold), else 0: binary accuracy. Flat everywhere.
 struct ThresholdMatch {
   static constexpr std::string_view name = "threshold_match";
@@ -355,10 +372,11 @@ struct ThresholdMatch {
   float threshold;  // Keras compares in the prediction's type
 };
 
-using EntryFormulas = std::tuple<AbsoluteError, SquaredError, BinaryCrossentropyOfLogits,
-                                 BinaryCrossentropyOfProbabilities, BinaryCrossentropyFloored, Huber, LogCosh, Poisson,
-                                 PoissonNll, AbsolutePercentageError, SquaredLogarithmicError, Hinge, SquaredHinge,
-                                 BinaryFocalOfLogits, BinaryFocalOfProbabilities, PlainValue, ThresholdMatch>;
+using EntryFormulas =
+    std::tuple<AbsoluteError, SquaredError, BinaryCrossentropyOfLogits, BinaryCrossentropyOfProbabilities,
+               BinaryCrossentropyFloored, Huber, LogCosh, Poisson, PoissonNll, AbsolutePercentageError,
+               SquaredLogarithmicError, Hinge, SquaredHinge, BinaryFocalOfLogits, BinaryFocalOfProbabilities,
+               PlainValue, AbsoluteAndSquare, ThresholdMatch>;
 
 /// visit.template operator()<Formula>() with the formula that the recipe's setting "loss" names.
 template <class Visit>
