@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "compiler/pass_runner.hpp"
+#include "compiler/passes/lints.hpp"
 #include "compiler/passes/routing.hpp"
 #include "compiler/spec/spec.hpp"
 #include "runtime/error.hpp"
@@ -31,6 +32,7 @@ void add_train_program(Compilation& c, std::int64_t batch) {
       run("attach_losses", attach_losses, c.spec, std::move(graph), c.diagnostics, c.options.only_term);
   if (c.diagnostics.has_errors()) return;
   if (c.plan.programs.empty()) report_routing(training, c.diagnostics);
+  if (c.plan.programs.empty() && c.options.only_term.empty()) lint(c.spec, training, c.diagnostics);
   // Backward while every op still means what the user wrote.
   training = run("differentiate", differentiate, std::move(training));
   // Needs to know who has a gradient.

@@ -177,6 +177,10 @@ constexpr DiagnosticCode codes[] = {
      "No layer, target or metric uses this input. It needs no data. It is often left over from a change; otherwise a "
      "\"from\" or a target is "
      "missing."},
+    {"W0302", "a layer that reads probabilities by its place alone",
+     "A layer without \"from\" reads the layer before it. Here that one ends in the probabilities that a loss term "
+     "measures, which is usually the end of a branch. Say with \"from\" what the layer reads; naming the same node "
+     "accepts it."},
     {"W0401", "\"exclude\" leaves nothing out",
      "The node exists, but no loss term is attached to it, so excluding it changes nothing. Only the node a term "
      "stands at counts, not its "
@@ -195,6 +199,21 @@ constexpr DiagnosticCode codes[] = {
     {"W0405", "a frozen layer with random values",
      "A frozen layer keeps its first values for ever. Random ones are rarely what is meant: load trained values with "
      "--weights, or leave \"trainable\" out."},
+    {"W0406", "a name that is listed twice",
+     "\"exclude\", \"stop_at\", \"skip\" and \"only\" are sets: a second mention changes nothing. Perhaps another name "
+     "was "
+     "meant."},
+    {"W0407", "\"stop_at\" at an input",
+     "Nothing behind an input learns, so every gradient ends there anyway. To keep a term from a layer, name that "
+     "layer "
+     "or the node before it."},
+    {"W0408", "weights that are far apart",
+     "The largest weight of a kept term is more than 10,000 times the smallest. In f32, the smaller contribution then "
+     "hardly moves a shared parameter. The weight multiplies the mean of the term, not its sum."},
+    {"W0409", "a term whose best answer is a constant",
+     "The term compares a node with a constant, and no other kept term trains the parameters that it reaches. They are "
+     "driven to make the node the same for every sample, so that nothing of the input is left in it. This is also what "
+     "remains where the term with the real target is excluded."},
     {"W0424", "a target that was to learn and does not",
      "\"gradient\": true lets a term's gradient flow into the node that it compares with, but no parameter behind that "
      "node hears the term: its layers are frozen or have none, or stop_at, skip, only or a stop_gradient is in the "

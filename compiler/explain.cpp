@@ -58,10 +58,9 @@ TrainingGraph attach_all(const Spec& spec, const Graph& graph, Diagnostics& diag
   return training;
 }
 
-/// Differentiates this term alone, whatever its role.
-Names parameters_reached(const Spec& spec, const Graph& graph, const std::string& term) {
-  Diagnostics ignored;
-  const TrainingGraph training = differentiate(attach_losses(spec, graph, ignored, term));
+/// Differentiates it; the terms in it are the one in question.
+Names parameters_reached(TrainingGraph alone) {
+  const TrainingGraph training = differentiate(std::move(alone));
   Names names;
   for (const auto& [parameter, gradient] : training.gradients) names.push_back(training.graph.at(parameter).name);
   return names;
@@ -72,7 +71,20 @@ void add_missing(Names& names, const Names& more) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
 }
 
-TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpec& term, const LossTerm& resolved) {
+/// "crossentropy of the logits behind softmax output: output -> dense_1 -> hidden; stops at hidden (stop_at …)"
+std::string route_sentence(const TermExplanation& term) {
+  const TermRoute& route = term.route;
+  std::string text = route.reads.empty() ? "" : fmt::format("{} of {}: ", term.type, route.reads);
+  if (route.through.empty())
+    text += "its gradient passes no layer";
+  else
+    text += fmt::format("{}", fmt::join(route.through, route.chain ? " -> " : ", "));
+  if (!route.ends.empty()) text += fmt::format("; stops {}", fmt::join(route.ends, "; "));
+  return text;
+}
+
+TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpec& term, const LossTerm& resolved,
+                             std::size_t index) {
   TermExplanation result;
   result.name = term.name;
   result.type = term.op->name;
@@ -84,12 +96,15 @@ TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpe
   result.excluded_by = resolved.excluded_by;
   result.behind = parameters_behind(graph, graph.find(term.at.value));
   if (term.target.gradient) add_missing(result.behind, parameters_behind(graph, graph.find(term.target.name)));
-  result.reaches = parameters_reached(spec, graph, term.name);
+  Diagnostics ignored;
+  TrainingGraph alone = attach_losses(spec, graph, ignored, term.name);
+  result.route = describe_route(alone, index);
+  result.route_text = route_sentence(result);
+  result.reaches = parameters_reached(std::move(alone));
   return result;
 }
 
-TermExplanation explain_regularizer(const Spec& spec, const TrainingGraph& training, const LossTerm& resolved) {
-  const Graph& graph = training.graph;
+TermExplanation explain_regularizer(const Spec& spec, const Graph& graph, const LossTerm& resolved) {
   TermExplanation result;
   result.name = resolved.name;
   for (const LayerSpec& layer : spec.layers)
@@ -99,7 +114,13 @@ TermExplanation explain_regularizer(const Spec& spec, const TrainingGraph& train
   result.role = resolved.role;
   result.excluded_by = resolved.excluded_by;
   result.behind = parameters_behind(graph, resolved.at);
-  result.reaches = parameters_reached(spec, graph, resolved.name);
+  Diagnostics ignored;
+  TrainingGraph alone = attach_losses(spec, graph, ignored, resolved.name);
+  for (std::size_t i = 0; i < alone.terms.size(); ++i)
+    if (alone.terms[i].name == resolved.name) result.route = describe_route(alone, i);
+  const bool of_parameter = graph.at(resolved.at).kind == ValueKind::parameter;
+  result.route_text = of_parameter ? "the parameter itself" : route_sentence(result);
+  result.reaches = parameters_reached(std::move(alone));
   return result;
 }
 
@@ -121,14 +142,22 @@ Influence influence_of(const TermExplanation& term, const std::string& parameter
   return Influence::unrelated;
 }
 
-std::string why_not(const TermExplanation& term, Influence influence) {
+/// The reason in a cell of the table.
+std::string reason_of(const TermExplanation& term, const std::string& parameter, Influence influence) {
+  if (influence != Influence::blocked)
+    return influence == Influence::unrelated ? "" : std::string(to_string(influence));
+  const auto found = term.route.obstacles.find(parameter);
+  return found == term.route.obstacles.end() ? "blocked" : found->second;
+}
+
+std::string why_not(const TermExplanation& term, Influence influence, const std::string& reason) {
   switch (influence) {
     case Influence::excluded:
       return fmt::format("{} is excluded by \"{}\"", term.name, term.excluded_by);
     case Influence::watched:
       return fmt::format("{} has weight 0 and is only watched", term.name);
     case Influence::blocked:
-      return fmt::format("no gradient of {} gets that far", term.name);
+      return fmt::format("no gradient of {} gets that far: {}", term.name, reason);
     default:
       return "";
   }
@@ -138,7 +167,7 @@ std::string reason_untrained(const Explanation& all, const ParameterExplanation&
   Names reasons;
   for (const TermExplanation& term : all.terms) {
     const Influence influence = parameter.influences.at(term.name);
-    if (influence != Influence::unrelated) reasons.push_back(why_not(term, influence));
+    if (influence != Influence::unrelated) reasons.push_back(why_not(term, influence, parameter.reasons.at(term.name)));
   }
   if (reasons.empty()) reasons.push_back("no term's node depends on it");
   Names metrics;
@@ -150,11 +179,12 @@ std::string reason_untrained(const Explanation& all, const ParameterExplanation&
 }
 
 ParameterExplanation explain_parameter(const Explanation& all, const Value& value) {
-  ParameterExplanation result{value.name, value.layer, value.type.dims, {}, false, {}};
+  ParameterExplanation result{value.name, value.layer, value.type.dims, {}, {}, false, {}};
   Names trained_by;
   for (const TermExplanation& term : all.terms) {
     const Influence influence = influence_of(term, value.name);
     result.influences[term.name] = influence;
+    result.reasons[term.name] = reason_of(term, value.name, influence);
     if (influence == Influence::trained) trained_by.push_back(term.name);
   }
   result.trained = !trained_by.empty();
@@ -175,33 +205,41 @@ std::string of_parameters(const Names& names) {
   return fmt::format("{} parameter{}: {}", names.size(), names.size() == 1 ? "" : "s", fmt::join(names, ", "));
 }
 
+std::string role_sentence(const TermExplanation& term) {
+  switch (term.role) {
+    case TermRole::excluded:
+      return fmt::format("    excluded by \"{}\": not computed, trains nothing; it would train {}\n", term.excluded_by,
+                         of_parameters(term.reaches));
+    case TermRole::watched:
+      return fmt::format("    weight 0: its value is reported, its contribution is exactly 0; it would train {}\n",
+                         of_parameters(term.reaches));
+    case TermRole::trained:
+      break;
+  }
+  return fmt::format("    trains {}\n", of_parameters(term.reaches));
+}
+
 std::string term_sentences(const TermExplanation& term) {
   std::string text = fmt::format("  {}: {} at {}", term.name, term.type, term.at);
   if (!term.target.empty()) text += " against " + term.target;
   text += fmt::format(", weight {}\n", term.schedule.empty() ? shortest(term.weight) : term.schedule);
-  switch (term.role) {
-    case TermRole::excluded:
-      return text + fmt::format("    excluded by \"{}\": not computed, trains nothing; it would train {}\n",
-                                term.excluded_by, of_parameters(term.reaches));
-    case TermRole::watched:
-      return text +
-             fmt::format("    weight 0: its value is reported, its contribution is exactly 0; it would train {}\n",
-                         of_parameters(term.reaches));
-    case TermRole::trained:
-      return text + fmt::format("    trains {}\n", of_parameters(term.reaches));
-  }
-  return text;
+  return text + role_sentence(term) + fmt::format("    way back: {}\n", term.route_text);
 }
 
-std::string influence_cell(Influence influence) {
-  return influence == Influence::unrelated ? "-" : std::string(to_string(influence));
+std::string influence_cell(const std::string& reason) { return reason.empty() ? "-" : reason; }
+
+/// Of a column: as wide as its widest cell.
+std::size_t column_width(const Explanation& all, const TermExplanation& term) {
+  std::size_t width = std::max<std::size_t>(8, term.name.size());
+  for (const auto& parameter : all.parameters) width = std::max(width, parameter.reasons.at(term.name).size());
+  return width;
 }
 
 std::string influence_row(const std::string& name, std::size_t name_width, const std::string& count, const Names& cells,
                           const Explanation& all) {
   std::string text = fmt::format("{:<{}}  {:>10}", name, name_width, count);
   for (std::size_t i = 0; i < cells.size(); ++i)
-    text += fmt::format("  {:<{}}", cells[i], std::max<std::size_t>(8, all.terms[i].name.size()));
+    text += fmt::format("  {:<{}}", cells[i], column_width(all, all.terms[i]));
   return text.substr(0, text.find_last_not_of(' ') + 1) + '\n';
 }
 
@@ -213,7 +251,7 @@ std::string influence_table(const Explanation& all) {
   std::string text = influence_row("parameter", name_width, "numbers", heading, all);
   for (const auto& parameter : all.parameters) {
     Names cells;
-    for (const auto& term : all.terms) cells.push_back(influence_cell(parameter.influences.at(term.name)));
+    for (const auto& term : all.terms) cells.push_back(influence_cell(parameter.reasons.at(term.name)));
     text += influence_row(parameter.name, name_width, numbers(element_count(parameter.dims)), cells, all);
   }
   return text;
@@ -234,6 +272,14 @@ std::string untrained_sentences(const Explanation& all) {
   return text;
 }
 
+std::string sweeps_text(const Sweeps& sweeps) {
+  if (sweeps.count == 0) return "";
+  std::string text = fmt::format("reverse sweeps: {}\n", sweeps.count);
+  for (const auto& [value, groups] : sweeps.partings)
+    text += fmt::format("  {} gradients at {}: {}\n", groups.size(), value, fmt::join(groups, " | "));
+  return text;
+}
+
 nlohmann::ordered_json term_json(const TermExplanation& term) {
   static constexpr const char* roles[] = {"trained", "watched", "excluded"};
   nlohmann::ordered_json json{{"name", term.name}, {"type", term.type}, {"at", term.at}};
@@ -245,6 +291,9 @@ nlohmann::ordered_json term_json(const TermExplanation& term) {
   json["trains"] = term.role == TermRole::trained ? term.reaches : Names{};
   json["reaches"] = term.reaches;
   json["behind"] = term.behind;
+  json["reads"] = term.route.reads;
+  json["through"] = term.route.through;
+  json["ends"] = term.route.ends;
   return json;
 }
 
@@ -252,6 +301,8 @@ nlohmann::ordered_json parameter_json(const Explanation& all, const ParameterExp
   nlohmann::ordered_json json{{"name", parameter.name}, {"layer", parameter.layer}, {"shape", parameter.dims}};
   json["terms"] = nlohmann::ordered_json::object();
   for (const auto& term : all.terms) json["terms"][term.name] = to_string(parameter.influences.at(term.name));
+  json["reasons"] = nlohmann::ordered_json::object();
+  for (const auto& term : all.terms) json["reasons"][term.name] = parameter.reasons.at(term.name);
   json["trained"] = parameter.trained;
   json["reason"] = parameter.reason;
   return json;
@@ -286,9 +337,10 @@ Explanation explain(const Spec& spec, Diagnostics& diagnostics) {
     all.normalized = training.normalized;
     if (diagnostics.has_errors()) return all;
     for (std::size_t i = 0; i < spec.loss->terms.size(); ++i)
-      all.terms.push_back(explain_term(spec, graph, spec.loss->terms[i], training.terms.at(i)));
+      all.terms.push_back(explain_term(spec, graph, spec.loss->terms[i], training.terms.at(i), i));
     for (const LossTerm& term : training.terms)
-      if (term.regularizer) all.terms.push_back(explain_regularizer(spec, training, term));
+      if (term.regularizer) all.terms.push_back(explain_regularizer(spec, graph, term));
+    all.sweeps = count_sweeps(training);
   }
   if (spec.train)
     for (const TermSpec& metric : spec.train->metrics)
@@ -296,6 +348,14 @@ Explanation explain(const Spec& spec, Diagnostics& diagnostics) {
                              parameters_behind(graph, graph.find(metric.at.value))});
   for (const Value& value : graph.values)
     if (value.kind == ValueKind::parameter) all.parameters.push_back(explain_parameter(all, value));
+  return all;
+}
+
+Explanation filtered(Explanation all, const ExplainFilter& filter) {
+  if (!filter.term.empty())
+    std::erase_if(all.terms, [&](const TermExplanation& term) { return term.name != filter.term; });
+  if (!filter.layer.empty())
+    std::erase_if(all.parameters, [&](const ParameterExplanation& each) { return each.layer != filter.layer; });
   return all;
 }
 
@@ -307,6 +367,7 @@ std::string to_text(const Explanation& all) {
     text += "loss terms\n";
   for (const TermExplanation& term : all.terms) text += term_sentences(term);
   if (all.normalized) text += "  in each step the weights of the trained terms are divided by their sum\n";
+  text += sweeps_text(all.sweeps);
   if (!all.metrics.empty()) text += "metrics (they never train)\n";
   for (const MetricExplanation& metric : all.metrics)
     text += fmt::format("  {}: {} at {}\n", metric.name, metric.type, metric.at);
@@ -332,6 +393,9 @@ std::string to_json(const Explanation& all) {
   for (const auto& one : all.profiles)
     json["profiles"].push_back(
         {{"profile", one.profile}, {"where", one.where}, {"what", one.what}, {"here", one.here}, {"there", one.there}});
+  json["sweeps"]["count"] = all.sweeps.count;
+  json["sweeps"]["partings"] = nlohmann::ordered_json::object();
+  for (const auto& [value, groups] : all.sweeps.partings) json["sweeps"]["partings"][value] = groups;
   return json.dump(2);
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/explain_route.hpp"
 #include "compiler/ir/graph.hpp"
 #include "compiler/profile_differences.hpp"
 #include "compiler/spec/spec.hpp"
@@ -35,6 +36,8 @@ struct TermExplanation {
   std::string excluded_by;           ///< the entry of `exclude`
   std::vector<std::string> reaches;  ///< parameters that its gradient reaches, or would reach were it kept
   std::vector<std::string> behind;   ///< parameters that its node depends on
+  TermRoute route;                   ///< of an excluded or watched term: as if it were kept
+  std::string route_text;            ///< the same as a sentence
 };
 
 struct MetricExplanation {
@@ -46,6 +49,7 @@ struct ParameterExplanation {
   std::string name, layer;
   Dims dims;
   std::map<std::string, Influence> influences;  ///< by term
+  std::map<std::string, std::string> reasons;   ///< by term: "trained", "stops at hidden (stop_at of this term)", …
   bool trained = false;
   std::string reason;  ///< a sentence's end: "trained by final", "trained by no loss: …"
 };
@@ -57,7 +61,16 @@ struct Explanation {
   std::vector<MetricExplanation> metrics;        ///< file order
   std::vector<ParameterExplanation> parameters;  ///< in the graph's order; statistics are none
   std::vector<ProfileDifference> profiles;       ///< what other numerics profiles would compute otherwise
+  Sweeps sweeps;                                 ///< of the terms that train
 };
+
+/// What a report is narrowed to; empty fields narrow nothing.
+struct ExplainFilter {
+  std::string term;   ///< this term's column alone
+  std::string layer;  ///< the parameters of this layer alone
+};
+/// Of an explanation, the part that the filter asks for. Names are not checked here.
+Explanation filtered(Explanation explanation, const ExplainFilter& filter);
 
 /// Of a specification without errors; further ones (shapes) go into diagnostics, and then the result means nothing.
 Explanation explain(const Spec& spec, Diagnostics& diagnostics);

@@ -73,7 +73,9 @@ class Run {
   void step(std::int64_t epoch, std::int64_t batch, EpochSum& sum) {
     const auto rows = batches_.batch(batch);
     const double rate = session_.learning_rate();
-    const StepResult result = session_.train_step(feed_.gather(rows));
+    const Feed& feed = feed_.gather(rows);
+    if (options_.before_step) options_.before_step(session_.steps() + 1, feed);
+    const StepResult result = session_.train_step(feed);
     const auto samples = static_cast<std::int64_t>(rows.size());
     sum.add(result, samples);
     if (options_.on_step)

@@ -89,6 +89,8 @@ struct TrainerOptions {
   const std::atomic<int>* stop = nullptr;  ///< looked at between steps; not 0: end after this one
   std::function<void(const StepEvent&)> on_step;
   std::function<void(const EpochEvent&)> on_epoch;  ///< also after an epoch that the limit of steps cut short
+  /// Before each update, with its number and batch; must leave the session as it is.
+  std::function<void(std::uint64_t step, const Feed& feed)> before_step = {};
 };
 
 enum class TrainingEnd { epochs, steps, stopped };

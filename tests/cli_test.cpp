@@ -91,6 +91,33 @@ TEST_CASE("a newer format is exit 5") {
   CHECK(run({"check", work.path("new.weir.json")}).code == 5);
 }
 
+TEST_CASE("explain without a term says what is saved and which parameters stop training") {
+  const Workspace work;
+  const Outcome result = run({"explain", work.model(), "--without", "final", "--threads", "1", "--json"});
+  REQUIRE_MESSAGE(result.code == 0, result.err);
+  const json all = json::parse(result.out);
+  CHECK(all["without"]["stop_training"] == std::vector<std::string>{"output.kernel", "output.bias"});
+  CHECK(all["without"]["flops"]["with"] > all["without"]["flops"]["without"]);
+  CHECK(all["costs"]["final"]["bytes"] > 0);
+  CHECK(all["costs"]["final"]["flops"] > all["costs"]["tame"]["flops"]);
+  CHECK(run({"explain", work.model(), "--without", "final"}).prints("parameters that stop training: output.kernel"));
+}
+
+TEST_CASE("explain is narrowed by term, layer and node, and an unknown name is exit 2 with what was meant") {
+  const Workspace work;
+  CHECK(!run({"explain", work.model(), "--term", "final"}).prints("tame: mean"));
+  CHECK(!run({"explain", work.model(), "--layer", "output"}).prints("\nhidden.kernel"));
+  const json node = json::parse(run({"explain", work.model(), "--node", "hidden", "--json"}).out)["node"];
+  CHECK(node["read_by"] == std::vector<std::string>{"tame"});
+  CHECK(node["hears"] == std::vector<std::string>{"tame", "final"});
+  for (const char* flag : {"--term", "--without"}) {
+    const Outcome wrong = run({"explain", work.model(), flag, "finale"});
+    CHECK(wrong.code == 2);
+    CHECK(wrong.says("did you mean \"final\"?"));
+  }
+  CHECK(run({"explain", work.model(), "--node", "hiden"}).says("did you mean \"hidden\"?"));
+}
+
 TEST_CASE("explain tells which term trains what, and what a code means") {
   const Workspace work;
   const Outcome text = run({"explain", work.model(), "--exclude", "output"});

@@ -119,3 +119,31 @@ TEST_CASE("a specification without a loss is explained as training nothing") {
   CHECK(all.terms.empty());
   CHECK(says(to_text(all), "nothing is trained"));
 }
+
+TEST_CASE("a blocked cell names the cut, the skip or the frozen layer, and the route says where it stops") {
+  const Explanation all = explained(R"({"format": "weir/1", "inputs": {"x": {"shape": [4]}, "y": {"shape": [2]}},
+    "layers": [{"name": "a", "type": "dense", "units": 3, "from": "x"},
+               {"name": "b", "type": "dense", "units": 3},
+               {"name": "c", "type": "dense", "units": 3, "trainable": false},
+               {"name": "d", "type": "dense", "units": 2, "activation": "softmax"}],
+    "loss": {"terms": {
+      "cut": {"type": "categorical_crossentropy", "at": "d", "target": {"input": "y"}, "stop_at": ["a"]},
+      "skips": {"type": "mean_squared_error", "at": "d", "target": {"input": "y"}, "skip": ["b"]}}}})");
+  const auto& a = parameter(all, "a.kernel").reasons;
+  CHECK(a.at("cut") == "stops at a (stop_at of this term)");
+  CHECK(a.at("skips") == "trained");
+  CHECK(parameter(all, "b.bias").reasons.at("skips") == "skip: layer b");
+  CHECK(parameter(all, "c.bias").reasons.at("skips") == "frozen: layer c");
+  CHECK(says(all.terms[0].route_text, "categorical_crossentropy of the logits behind softmax d: d -> c -> b"));
+  CHECK(says(all.terms[0].route_text, "stops at a (stop_at of this term)"));
+  CHECK(all.terms[1].route.reads.empty());
+  CHECK(all.terms[1].route.through == std::vector<std::string>{"d", "c", "b", "a"});
+  CHECK(all.sweeps.count == 2);
+}
+
+TEST_CASE("a filter narrows the terms and the parameters") {
+  const Explanation all = filtered(explained(two_branches), {"kept", "stem"});
+  CHECK(all.terms.size() == 1);
+  CHECK(all.parameters.size() == 2);
+  CHECK(!says(to_text(all), "dropped:"));
+}

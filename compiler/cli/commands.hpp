@@ -53,7 +53,10 @@ struct ShowOptions {
 int run_show(const ShowOptions& options, const Console& console);
 
 struct ExplainOptions {
-  ModelOptions model;  ///< its file may be a diagnostic's code
+  ModelOptions model;       ///< its file may be a diagnostic's code
+  std::string term, layer;  ///< narrow the report
+  std::string node;         ///< who hears and reads this node
+  std::string without;      ///< the difference that leaving this term out makes
 };
 int run_explain(const ExplainOptions& options, const Console& console);
 
@@ -67,6 +70,7 @@ struct TrainOptions {
   std::string out;  ///< the run's folder; empty: NAME.run
   bool force = false;
   std::int64_t log_every = 1;
+  bool gradient_norms = false;  ///< SPEC only
 };
 int run_train(const TrainOptions& options, const Console& console);
 

@@ -9,6 +9,7 @@
 
 #include "compiler/cli/commands.hpp"
 #include "compiler/cli/exit_codes.hpp"
+#include "compiler/cli/explain_cost.hpp"
 #include "compiler/cli/model.hpp"
 #include "compiler/cli/text.hpp"
 #include "compiler/diagnostic_codes.hpp"
@@ -40,6 +41,55 @@ int explain_code(const std::string& word, const Console& console) {
   return done;
 }
 
+void check_name(const char* flag, const std::string& name, const char* what, const std::vector<std::string>& known) {
+  if (name.empty() || std::find(known.begin(), known.end(), name) != known.end()) return;
+  const std::string near = nearest(name, known);
+  throw Error(ErrorCode::invalid_argument, fmt::format("{} {}: the specification has no {} of that name{}", flag, name,
+                                                       what, near.empty() ? "" : ", did you mean \"" + near + "\"?"));
+}
+
+void check_names(const ExplainOptions& options, const Spec& spec) {
+  std::vector<std::string> terms, layers, nodes;
+  if (spec.loss)
+    for (const TermSpec& term : spec.loss->terms) terms.push_back(term.name);
+  for (const LayerSpec& layer : spec.layers) layers.push_back(layer.name);
+  nodes = layers;
+  for (const InputSpec& input : spec.inputs) nodes.push_back(input.name);
+  check_name("--term", options.term, "loss term", terms);
+  check_name("--without", options.without, "loss term", terms);
+  check_name("--layer", options.layer, "layer", layers);
+  check_name("--node", options.node, "node", nodes);
+}
+
+/// Terms by what they do with a node: read its value as their prediction or target, depend on it, send it a gradient.
+Json node_json(const Explanation& all, const std::string& node) {
+  Json json{{"name", node}, {"read_by", Json::array()}, {"depends", Json::array()}, {"hears", Json::array()}};
+  const auto has = [&](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), node) != names.end();
+  };
+  for (const TermExplanation& term : all.terms) {
+    const bool target = term.target == "node " + node || term.target == "input " + node;
+    if (target || term.at.substr(0, term.at.find(':')) == node) json["read_by"].push_back(term.name);
+    if (has(term.route.layers)) json["depends"].push_back(term.name);
+    if (has(term.route.through) && term.role == TermRole::trained) json["hears"].push_back(term.name);
+  }
+  for (const MetricExplanation& metric : all.metrics)
+    if (metric.at.substr(0, metric.at.find(':')) == node) json["read_by"].push_back(metric.name);
+  return json;
+}
+
+std::string names_text(const Json& names) {
+  std::string text;
+  for (const Json& name : names) text += (text.empty() ? "" : ", ") + name.get<std::string>();
+  return text.empty() ? "none" : text;
+}
+
+std::string node_text(const Explanation& all, const std::string& node) {
+  const Json json = node_json(all, node);
+  return fmt::format("\nnode {}\n  read by: {}\n  terms that depend on it: {}\n  terms that send it a gradient: {}\n",
+                     node, names_text(json["read_by"]), names_text(json["depends"]), names_text(json["hears"]));
+}
+
 }  // namespace
 
 int run_explain(const ExplainOptions& options, const Console& console) {
@@ -49,7 +99,18 @@ int run_explain(const ExplainOptions& options, const Console& console) {
   const Explanation explanation = explain(model.spec, diagnostics);
   show(diagnostics, console);
   refuse_errors(diagnostics);
-  console.out << (console.json ? to_json(explanation) + '\n' : to_text(explanation));
+  check_names(options, model.spec);
+  const Explanation shown = filtered(explanation, {options.term, options.layer});
+  const auto costs = term_costs(model, options, explanation);
+  if (console.json) {
+    Json json = Json::parse(to_json(shown));
+    add_costs(json, costs, options.without);
+    if (!options.node.empty()) json["node"] = node_json(explanation, options.node);
+    console.out << json.dump(2) << '\n';
+    return done;
+  }
+  console.out << to_text(shown) << costs_text(costs, shown, options.without);
+  if (!options.node.empty()) console.out << node_text(explanation, options.node);
   return done;
 }
 

@@ -158,8 +158,13 @@ Command show_command(CLI::App& program, bool& json) {
 Command explain_command(CLI::App& program, bool& json) {
   Flags<ExplainOptions> flags(program, "explain",
                               "Which loss trains which parameter, and why not; or what a code means.", json);
-  flags.model("SPEC|CODE", flags.options().model);
-  flags.changes(flags.options().model);
+  auto& options = flags.options();
+  flags.model("SPEC|CODE", options.model);
+  flags.changes(options.model);
+  flags.text("--term", options.term, "NAME", "this loss term alone");
+  flags.text("--layer", options.layer, "NAME", "the parameters of this layer alone");
+  flags.text("--node", options.node, "NAME", "which terms read this node, and which send it a gradient");
+  flags.text("--without", options.without, "NAME", "what leaving this loss term out changes: steps, cost, memory");
   return flags.take(run_explain);
 }
 
@@ -179,6 +184,10 @@ Command train_command(CLI::App& program, bool& json) {
   flags.flag("--force", options.force, "overwrite the run in an existing folder");
   flags.number<std::int64_t>("--log-every", options.log_every, 1,
                              "a line in metrics.jsonl each so many updates; default 1");
+  flags.flag(
+      "--gradient-norms", options.gradient_norms,
+      "norms and cosines of each term's gradient in metrics.jsonl; each logged step costs a forward and backward "
+      "more a term, and a copy of the parameters");
   return flags.take(run_train);
 }
 

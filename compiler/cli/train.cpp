@@ -4,6 +4,7 @@
 
 #include "compiler/cli/commands.hpp"
 #include "compiler/cli/exit_codes.hpp"
+#include "compiler/cli/gradient_norms.hpp"
 #include "compiler/cli/model.hpp"
 #include "compiler/cli/progress.hpp"
 #include "compiler/cli/report.hpp"
@@ -65,6 +66,11 @@ class TrainCommand {
         steps_(static_cast<std::uint64_t>(options.steps.value_or(0))),
         folder_(options.out.empty() ? model_.spec.name + ".run" : options.out, options.force) {
     require_training(model_);
+    if (options.gradient_norms && model_.plan)
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("--gradient-norms on a plan: \"{}\" is compiled for all terms together; give the "
+                              "specification",
+                              model_.file));
     settings_ = training_settings(model_, options.batch_size.has_value());
   }
 
@@ -72,6 +78,7 @@ class TrainCommand {
     compile_and_open();
     Session session(plan_, {.seed = settings_.seed});
     load_weights(session, options_.weights, console_);
+    if (options_.gradient_norms) norms_.emplace(term_plans(), settings_.seed);
     folder_.begin(model_.spec.canonical);
     const StopSignal stop;
     const TrainingOutcome outcome = train_and_save(session, stop.received());
@@ -98,19 +105,48 @@ class TrainCommand {
     if (!sizes.empty() && sizes != std::vector{settings_.batch_size}) plan_ = compile_sizes(sizes, false);
   }
 
+  /// A plan for each kept term, for the batch sizes of the training plan.
+  std::vector<GradientNorms::TermPlan> term_plans() {
+    std::vector<GradientNorms::TermPlan> plans;
+    CompileOptions options;
+    options.predict = options.evaluate = false;
+    for (const Program& program : plan_->programs)
+      if (program.kind == ProgramKind::train) options.batch_sizes.push_back(program.batch);
+    for (const TermReport& term : largest_program(*plan_, ProgramKind::train)->terms) {
+      if (term.weight < 0) continue;
+      options.only_term = term.name;
+      plans.push_back({term.name, plan_of(model_, options_.model, options, console_, false)});
+    }
+    return plans;
+  }
+
+  bool is_logged(std::uint64_t step) const {
+    return step == 1 || step % static_cast<std::uint64_t>(options_.log_every) == 0;
+  }
+
+  Json step_line(const StepEvent& event) {
+    Json json = step_json(event);
+    if (norms_) norms_->add_to(json, event.result.terms);
+    return json;
+  }
+
   TrainerOptions trainer_options(const Session& session, Progress& progress, const std::atomic<int>& stop) {
     TrainerOptions options{settings_, steps_, &stop, {}, {}};
     options.on_step = [this, &progress](const StepEvent& event) {
       progress.step(event);
-      const auto every = static_cast<std::uint64_t>(options_.log_every);
-      if (event.step == 1 || event.step % every == 0) line(step_json(event));
+      if (is_logged(event.step)) line(step_line(event));
     };
     options.on_epoch = [this, &progress, &session](const EpochEvent& event) {
       progress.epoch(event);
+      if (norms_) console_.err << norms_->epoch_text() << std::flush;
       line(epoch_json(event));
       epoch_ = event.epoch;
       folder_.save(session);
     };
+    if (norms_)
+      options.before_step = [this, &session](std::uint64_t step, const Feed& feed) {
+        if (is_logged(step)) norms_->measure(session, feed);
+      };
     return options;
   }
 
@@ -156,6 +192,7 @@ class TrainCommand {
   TrainingSettings settings_;
   std::shared_ptr<const Plan> plan_;
   TrainingSets sets_;
+  std::optional<GradientNorms> norms_;
   std::int64_t epoch_ = 0;
 };
 

@@ -54,6 +54,7 @@ const std::vector<std::string_view>& LaterWords::layers() {
                                                    "flatten",
                                                    "gaussian_dropout",
                                                    "gaussian_noise",
+                                                   "gelu",
                                                    "global_average_pooling1d",
                                                    "global_average_pooling2d",
                                                    "global_average_pooling3d",

@@ -1,0 +1,114 @@
+#include "compiler/passes/lints.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "compiler/passes/routing.hpp"
+
+namespace weir {
+namespace {
+
+/// Terms whose weights are further apart than this can hardly both matter in f32 training.
+constexpr double far_apart = 1e4;
+
+const TermSpec& spec_of(const Spec& spec, std::size_t term) { return spec.loss->terms[term]; }
+
+/// A layer that reads probabilities only because it happens to stand behind them.
+void lint_entries_behind_probabilities(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
+  std::set<std::string> probabilities;
+  for (const LossTerm& term : training.terms)
+    if (term.at != term.prediction) probabilities.insert(training.graph.at(term.at).name);
+  for (const LayerSpec& layer : spec.layers)
+    if (!layer.places.contains("from") && layer.from.size() == 1 && probabilities.contains(layer.from[0].value))
+      diagnostics
+          .warning("W0302", layer.place,
+                   fmt::format("layer \"{}\" reads the probabilities of \"{}\", at which a loss term ends, because it "
+                               "stands behind it",
+                               layer.name, layer.from[0].value))
+          .help = "say with \"from\" what it reads";
+}
+
+/// The lists of the file; what a flag adds (line 0) may repeat it.
+void lint_repeated(const std::vector<Located<std::string>>& list, const char* key, Diagnostics& diagnostics) {
+  std::set<std::string> seen;
+  for (const auto& entry : list)
+    if (!seen.insert(entry.value).second && entry.place.line > 0)
+      diagnostics.warning("W0406", entry.place, fmt::format("\"{}\" names \"{}\" twice", key, entry.value)).help =
+          "take one of them out of the list";
+}
+
+void lint_lists(const Spec& spec, Diagnostics& diagnostics) {
+  lint_repeated(spec.loss->exclude, "exclude", diagnostics);
+  for (const TermSpec& term : spec.loss->terms) {
+    lint_repeated(term.stop_at, "stop_at", diagnostics);
+    lint_repeated(term.skip, "skip", diagnostics);
+    lint_repeated(term.only, "only", diagnostics);
+  }
+}
+
+void lint_cuts_at_inputs(const Spec& spec, const Graph& graph, Diagnostics& diagnostics) {
+  for (const TermSpec& term : spec.loss->terms)
+    for (const auto& node : term.stop_at)
+      if (const ValueId value = graph.find(node.value); value != none && graph.at(value).kind == ValueKind::input)
+        diagnostics
+            .warning(
+                "W0407", node.place,
+                fmt::format("loss term \"{}\": \"stop_at\" names the input \"{}\", where every gradient ends anyway",
+                            term.name, node.value))
+            .help = "name the first layer that should get nothing, or leave the entry out";
+}
+
+void lint_weights(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
+  std::size_t least = training.terms.size(), most = least;
+  for (std::size_t i = 0; i < training.terms.size(); ++i) {
+    if (training.terms[i].role != TermRole::trained) continue;
+    const double weight = training.terms[i].constant_weight;
+    if (least == training.terms.size() || weight < training.terms[least].constant_weight) least = i;
+    if (most == training.terms.size() || weight > training.terms[most].constant_weight) most = i;
+  }
+  if (least == most) return;
+  const double ratio = training.terms[most].constant_weight / training.terms[least].constant_weight;
+  if (ratio > far_apart)
+    diagnostics
+        .warning("W0408", spec_of(spec, least).weight.place,
+                 fmt::format("the weight of loss term \"{}\" is {:.3g} times that of \"{}\"", training.terms[most].name,
+                             ratio, training.terms[least].name))
+        .help = "weir train --gradient-norms shows how large each term's gradient is";
+}
+
+/// A term against a constant is least where the network says that constant for every sample.
+void lint_constant_minimum(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
+  const Routing routing = route(training);
+  std::vector<std::set<ValueId>> all;
+  for (std::size_t i = 0; i < training.terms.size(); ++i)
+    all.push_back(training.terms[i].role == TermRole::trained ? reached(training, routing, i) : std::set<ValueId>{});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].empty() || spec_of(spec, i).target.kind != TargetSpec::Kind::constant) continue;
+    const bool alone = std::none_of(all[i].begin(), all[i].end(), [&](ValueId parameter) {
+      for (std::size_t j = 0; j < all.size(); ++j)
+        if (j != i && all[j].contains(parameter)) return true;
+      return false;
+    });
+    if (!alone) continue;
+    diagnostics
+        .warning("W0409", training.terms[i].place,
+                 fmt::format("loss term \"{}\" alone trains what it reaches, against a constant: it is least where the "
+                             "network gives that constant for every sample",
+                             training.terms[i].name))
+        .help = "keep a term with a real target behind the same layers";
+  }
+}
+
+}  // namespace
+
+void lint(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
+  lint_entries_behind_probabilities(spec, training, diagnostics);
+  lint_lists(spec, diagnostics);
+  lint_cuts_at_inputs(spec, training.graph, diagnostics);
+  lint_weights(spec, training, diagnostics);
+  lint_constant_minimum(spec, training, diagnostics);
+}
+
+}  // namespace weir

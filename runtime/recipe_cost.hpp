@@ -1,0 +1,20 @@
+// What a step costs by its recipe alone: arithmetic and memory traffic, not time.
+#pragma once
+
+#include "runtime/plan.hpp"
+
+namespace weir {
+
+struct Cost {
+  double flops = 0;         ///< a multiply-add counts two; an estimate of one an entry where there is no formula
+  std::uint64_t bytes = 0;  ///< each operand once for a read, once for a write, with padding; caches are not modelled
+  std::size_t steps = 0;
+  Cost& operator+=(const Cost& other);
+};
+
+/// Of one step that computes by this recipe. Throws what byte_count throws.
+Cost cost_of(const Recipe& recipe);
+/// Of one run of all of the program's steps: refresh, compute and commit.
+Cost cost_of(const Plan& plan, const Program& program);
+
+}  // namespace weir
