@@ -112,9 +112,10 @@ Json write(const Program& program) {
   for (const Check& check : program.checks)
     json["checks"].push_back({{"name", check.name}, {"buffer", to_string(check.buffer)}, {"bound", check.bound}});
   json["terms"] = Json::array();
-  for (const TermReport& term : program.terms)
+  for (const TermReport& term : program.terms) {
     json["terms"].push_back({{"name", term.name}, {"value", term.value}, {"weight", term.weight}});
-  if (term.regularizer) json["terms"].back()["regularizer"] = true;
+    if (term.regularizer) json["terms"].back()["regularizer"] = true;
+  }
   json["metrics"] = Json::array();
   for (const MetricReport& metric : program.metrics)
     json["metrics"].push_back({{"name", metric.name}, {"value", metric.value}});

@@ -54,7 +54,7 @@ TrainingGraph attach_losses(const Spec& spec, Graph graph, Diagnostics& diagnost
   bool any = is_any_trained(training);  // a regularizer alone is nothing to learn from, unless it is asked for
   if (only_term.empty()) {
     combine(*spec.loss, training);
-    add_regularizers(spec, training, diagnostics);
+    if (!diagnostics.has_errors()) add_regularizers(spec, training, diagnostics);
   } else {
     add_regularizers_alone(spec, training, whole, only_term, diagnostics);
     any = is_any_trained(training);

@@ -63,7 +63,8 @@ void lint_cuts_at_inputs(const Spec& spec, const Graph& graph, Diagnostics& diag
 void lint_weights(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
   std::size_t least = training.terms.size(), most = least;
   for (std::size_t i = 0; i < training.terms.size(); ++i) {
-    if (training.terms[i].role != TermRole::trained) continue;
+    const LossTerm& term = training.terms[i];
+    if (term.role != TermRole::trained || term.regularizer || spec_of(spec, i).schedule) continue;
     const double weight = training.terms[i].constant_weight;
     if (least == training.terms.size() || weight < training.terms[least].constant_weight) least = i;
     if (most == training.terms.size() || weight > training.terms[most].constant_weight) most = i;
@@ -82,7 +83,7 @@ void lint_weights(const Spec& spec, const TrainingGraph& training, Diagnostics& 
 void lint_constant_minimum(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
   const Routing routing = route(training);
   std::vector<std::set<ValueId>> all;
-  for (std::size_t i = 0; i < training.terms.size(); ++i)
+  for (std::size_t i = 0; i < training.terms.size() && !training.terms[i].regularizer; ++i)
     all.push_back(training.terms[i].role == TermRole::trained ? reached(training, routing, i) : std::set<ValueId>{});
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].empty() || spec_of(spec, i).target.kind != TargetSpec::Kind::constant) continue;

@@ -76,6 +76,7 @@ void add_regularizers(const Spec& spec, TrainingGraph& training, Diagnostics& di
     if (term.role == TermRole::trained) add_node(training, rule, term, diagnostics);
     training.terms.push_back(std::move(term));
   });
+  if (diagnostics.has_errors()) return;
   const std::set<ValueId> trained = trained_parameters(training);
   for_each_rule(spec, training.graph, false, [&](const LayerSpec&, const ParameterRule& rule, ValueId at) {
     if (!trained.contains(at)) return;

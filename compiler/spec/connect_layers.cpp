@@ -51,12 +51,17 @@ Nodes read_list(Sections& sections, const std::string& subject, const Element& f
 Nodes read_roles(Sections& sections, const std::string& subject, const std::vector<OperandDef>& roles,
                  const Element& from) {
   std::vector<std::string> names;
+  for (const OperandDef& role : roles) names.emplace_back(role.name);
+  const auto misspelt = [&](std::string_view role) {  // is reported as that, and is not missing beside
+    return std::any_of(from.members.begin(), from.members.end(), [&](const Member& member) {
+      return !is_free_key(member.key) && member.key != role && nearest(member.key, names) == role;
+    });
+  };
   Nodes nodes;
   for (const OperandDef& role : roles) {
-    names.emplace_back(role.name);
     nodes.emplace_back();
     const Element* element = from.find(role.name);
-    if (!element && !role.optional)
+    if (!element && !role.optional && !misspelt(role.name))
       sections.reading.error("E0202", from.place, fmt::format("{}: \"from\" needs \"{}\"", subject, role.name)).help =
           example_of(roles);
     if (element)
@@ -168,14 +173,15 @@ Nodes read_from(Sections& sections, const std::string& subject, const OpDef* op,
                        is_variadic(*op) ? "write a list of nodes" : "write the node's name")
               : Nodes{};
   }
-  if (!roles.empty())
+  if (!roles.empty() && (from.is(Kind::text) || from.is(Kind::list)))
     return refuse(fmt::format("the inputs of {} have roles, so \"from\" must be an object", op->name),
                   example_of(roles));
   if (!from.is(Kind::list)) {
     if (!from.is(Kind::text))
       sections.reading.error(
           "E0203", from.place,
-          fmt::format("{}: \"from\" must be a node or a list of nodes, found {}", subject, describe(from)));
+          fmt::format("{}: \"from\" must be {}, found {}", subject,
+                      roles.empty() ? "a node or a list of nodes" : "an object of nodes", describe(from)));
     else if (auto node = sections.node(subject, "from", from))
       return {*node};
     return {};

@@ -51,7 +51,7 @@ def torch_forward(spec, w, batch, statistics):
         name, kind = layer["name"], layer["type"]
         if kind == "conv2d":
             kernel = w[f"{name}.kernel"].permute(3, 2, 0, 1)
-            x = F.conv2d(x.permute(0, 3, 1, 2), kernel, w[f"{name}.bias"], padding="same").permute(0, 2, 3, 1)
+            x = F.conv2d(x.permute(0, 3, 1, 2), kernel, padding="same").permute(0, 2, 3, 1)
         elif kind == "batch_normalization":
             mean, variance = statistics[f"{name}.moving_mean"], statistics[f"{name}.moving_variance"]
             gamma, beta = w[f"{name}.gamma"], w[f"{name}.beta"]
@@ -175,7 +175,7 @@ def torch_mlp(name, activation, loss, compute, optimizer=SGD, make_optimizer=pla
 def image_net():
     name = "image"
     layers = [
-        {"name": "conv", "type": "conv2d", "filters": 3, "kernel_size": 3, "padding": "same", "from": "x"},
+        {"name": "conv", "type": "conv2d", "filters": 3, "kernel_size": 3, "padding": "same", "use_bias": False, "from": "x"},
         {"name": "norm", "type": "batch_normalization"},
         {"name": "act", "type": "tanh"},
         {"name": "pool", "type": "average_pooling2d", "pool_size": 3, "strides": 2, "padding": [[1, 1], [1, 1]]},
@@ -190,7 +190,6 @@ def image_net():
     )
     weights = {
         "conv.kernel": grid("conv", [3, 3, 2, 3], -0.5, 0.5),
-        "conv.bias": grid("conv bias", [3], -0.5, 0.5),
         "norm.gamma": grid("gamma", [3], 0.5, 1.5),
         "norm.beta": grid("beta", [3], -0.5, 0.5),
         "norm.moving_mean": np.zeros(3),
@@ -231,9 +230,9 @@ def cases():
                   lambda p: torch.optim.Adam(p, lr=0.0625)),
         image_net(),
         mlp("keras_categorical", "keras-probabilities", train_in_keras, "softmax", {"type": "categorical_crossentropy"},
-            keras.losses.CategoricalCrossentropy(), SGD, target="classes", scale=8.0),
+            keras.losses.CategoricalCrossentropy(), SGD, target="classes", scale=2.0),
         mlp("keras_binary", "keras-probabilities", train_in_keras, "sigmoid", {"type": "binary_crossentropy"},
-            keras.losses.BinaryCrossentropy(), SGD, scale=8.0),
+            keras.losses.BinaryCrossentropy(), SGD, scale=2.0),
         mlp("keras_focal", "keras-probabilities", train_in_keras, "softmax", {"type": "categorical_focal_crossentropy"},
             keras.losses.CategoricalFocalCrossentropy(), SGD, target="classes"),
     ]
