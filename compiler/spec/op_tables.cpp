@@ -67,6 +67,7 @@ std::string notes_of(const OpDef& op) {
 std::string entry(const OpDef& op, Keys keys) {
   std::string text = fmt::format("\n### {}\n\n{}.\n\n    {}\n", op.name, op.summary, op.equation);
   text += notes_of(op) + table(own_keys(op, keys));
+  if (!op.pytorch.empty()) text += fmt::format("\nIn profile pytorch: {}.\n", op.pytorch);
   if (!op.constraints.empty()) text += "\n";
   for (const std::string_view constraint : op.constraints) text += fmt::format("- {}\n", constraint);
   return text;
