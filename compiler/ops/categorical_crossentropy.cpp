@@ -32,7 +32,7 @@ const OpDef categorical_crossentropy{
     .operands = loss_operands(),
     .results = {"value"},
     .attributes = {reduction_attribute(), label_smoothing_attribute("moves targets towards 1 / classes"),
-                   class_axis_attribute()},
+                   class_axis_attribute(), class_weight_attribute(), ignore_class_attribute()},
     .constraints = {"C1: the node is f32", "C2: prediction and target have the same shape, after one_hot",
                     "C3: the node has a class axis"},
     .infer = infer_classes,

@@ -28,7 +28,7 @@ const OpDef sparse_categorical_crossentropy{
     .role = Role::loss,
     .operands = loss_operands(),
     .results = {"value"},
-    .attributes = {reduction_attribute(), class_axis_attribute()},
+    .attributes = {reduction_attribute(), class_axis_attribute(), class_weight_attribute(), ignore_class_attribute()},
     .constraints = {"C1: the node is f32", "C2: the target holds i32 classes, without the class axis",
                     "C3: the node has a class axis"},
     .infer = infer_sparse_classes,

@@ -23,8 +23,9 @@ Keys root_keys();
 Keys input_keys();
 Keys layer_keys();  ///< beside the op's own
 Keys loss_keys();
-Keys term_keys();    ///< beside the op's own
-Keys metric_keys();  ///< the same, with what only terms take refused
+Keys term_keys();     ///< beside the op's own
+Keys metric_keys();   ///< the same, with what only terms take refused
+Keys weights_keys();  ///< sample_weight and mask of a term
 Keys target_keys();
 Keys train_keys();
 Keys optimizer_keys();  ///< beside the op's own

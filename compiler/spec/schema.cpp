@@ -66,6 +66,8 @@ json integers_schema(const AttributeDef& record) {
       return {{"anyOf", {integer, list_of(integer, count, count)}}};
     case AttributeType::integers:
       return list_of(integer, 1, limits::rank);
+    case AttributeType::numbers:
+      return list_of(with_range({{"type", "number"}}, record), 1, limits::extent);
     case AttributeType::padding:
       return {{"anyOf", {{{"enum", {"valid", "same"}}}, list_of(list_of(integer, 2, 2), 2, 2)}}};
     default:
@@ -272,6 +274,7 @@ json definitions() {
   all["terms"] = named(by_type(op_names({Role::loss}), "loss"));
   all["loss"] = object_of(loss_keys());
   all["target"] = target_schema();
+  all["weights_input"] = object_of(weights_keys());
   all["optimizer"] = by_type(op_names({Role::optimizer}), "optimizer");
   all["metrics"] = named(by_type(op_names({Role::metric, Role::loss}), "metric"), "total|loss|contribution");
   all["train"] = object_of(train_keys());

@@ -59,8 +59,9 @@ struct TermSpec {
   TargetSpec target;
   Located<double> weight{1.0, {}};
   std::optional<bool> from_logits;
-  std::vector<Located<std::string>> stop_at;     ///< nodes: the term's gradient ends there
-  std::vector<Located<std::string>> skip, only;  ///< layers (owners of parameters)
+  std::optional<Located<std::string>> sample_weight, mask;  ///< inputs
+  std::vector<Located<std::string>> stop_at;                ///< nodes: the term's gradient ends there
+  std::vector<Located<std::string>> skip, only;             ///< layers (owners of parameters)
   Attributes attributes;  ///< of the op, with defaults (label_smoothing, axis, …), "reduction" among them for a loss
   Place place;
 };
