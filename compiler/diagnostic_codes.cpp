@@ -149,6 +149,11 @@ constexpr DiagnosticCode codes[] = {
      "the loss axis, the logits behind it are used, and \"from_logits\" is left out. Anywhere else say true for logits "
      "or false for "
      "probabilities; it is never guessed. Computing with the wrong one trains, but badly."},
+    {"E0416", "weights that a loss does not take",
+     "\"sample_weight\" and \"mask\" are inputs that weigh samples or entries of the unreduced loss, "
+     "\"class_weight\" and \"ignore_class\" speak of the classes of the target, and the reduction "
+     "mean_with_sample_weight divides by the sum of sample weights, so it needs some. A constant target has no "
+     "classes to tell apart."},
     {"E0421", "skip and only at once",
      "\"skip\" lists layers whose parameters a term leaves alone, \"only\" the ones that it trains and no others. One "
      "of "

@@ -55,11 +55,36 @@ std::int64_t classes_of(const VerifySubjects& subjects, const std::string& input
   return classes == 0 ? 2 : classes;
 }
 
+bool is_mask(const VerifySubjects& subjects, const std::string& input) {
+  for (const Program& program : subjects.whole.plan->programs)
+    for (const InputBinding& binding : program.inputs)
+      if (binding.name == input && binding.mask) return true;
+  for (const auto& [name, subject] : subjects.terms)
+    for (const Program& program : subject.plan->programs)
+      for (const InputBinding& binding : program.inputs)
+        if (binding.name == input && binding.mask) return true;
+  return false;
+}
+
+/// 0 and 1, not all 0.
+Tensor made_up_mask(const Value& input, std::int64_t batch, std::uint64_t key) {
+  Tensor tensor(input.type.dtype, full_dims(input.type, batch));
+  for (std::int64_t i = 0; i < tensor.count(); ++i) {
+    const bool counts = i % 3 == 0 || uniform(key, 0, static_cast<std::uint64_t>(i)) < 0.5f;
+    if (input.type.dtype == DType::f32)
+      tensor.data<float>()[i] = counts ? 1.0f : 0.0f;
+    else
+      tensor.data<std::int32_t>()[i] = counts ? 1 : 0;
+  }
+  return tensor;
+}
+
 Tensor made_up_input(const VerifySubjects& subjects, ValueId id) {
   const Graph& graph = subjects.whole.training.graph;
   const Value& input = graph.at(id);
   Tensor tensor(input.type.dtype, full_dims(input.type, subjects.batch));
   const std::uint64_t key = random_key(subjects.seed, "verify " + input.name);
+  if (is_mask(subjects, input.name)) return made_up_mask(input, subjects.batch, key);
   if (input.type.dtype == DType::f32) {
     fill_uniform(floats(tensor), key, 0, 0);
     stretch(tensor, graph, id, subjects.batch);

@@ -19,7 +19,8 @@ struct MadeUpBatch {
 };
 
 /// f32 inputs: uniform in [0, 1), stretched where a layer without parameters scales it and nothing else reads it, until
-/// what comes out spans 1. i32 inputs: classes below the bound that the plans give, 0 and 1 where there is none.
+/// what comes out spans 1. i32 inputs: classes below the bound that the plans give, 0 and 1 where there is none. Masks:
+/// 0 and 1, some of them 1.
 /// Parameters: their initial values; constant ones with something small added, of both signs for parameters, positive
 /// for statistics.
 MadeUpBatch make_up_batch(const VerifySubjects& subjects);

@@ -27,6 +27,10 @@ const std::vector<std::int64_t>& Attributes::integers(std::string_view name) con
   return get<std::vector<std::int64_t>>(name, "list of integers");
 }
 
+const std::vector<double>& Attributes::numbers(std::string_view name) const {
+  return get<std::vector<double>>(name, "list of numbers");
+}
+
 double Attributes::number(std::string_view name) const {
   auto found = values_.find(name);
   if (found != values_.end())

@@ -29,6 +29,7 @@ class Attributes {
   const std::string& word(std::string_view name) const;
   bool is_word(std::string_view name) const;
   const std::vector<std::int64_t>& integers(std::string_view name) const;
+  const std::vector<double>& numbers(std::string_view name) const;
   const Initializer& initializer(std::string_view name) const;
 
   void set(std::string name, AttributeValue value) { values_[std::move(name)] = std::move(value); }

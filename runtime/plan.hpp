@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,14 @@ struct Step {
   bool operator==(const Step&) const = default;
 };
 
+/// One reader that looks at a part of an input: the target of a term with a mask or an ignored class.
+struct InputReader {
+  int mask = -1;             ///< index into Program::inputs: entries where it holds 0 are not looked at; -1: none
+  std::int64_t classes = 0;  ///< as in InputBinding
+  std::optional<std::int64_t> ignored = {};  ///< a class that is allowed outside the range
+  bool operator==(const InputReader&) const = default;
+};
+
 /// An input of the model as the host feeds it: dense rows of `dims` values a sample.
 struct InputBinding {
   std::string name;
@@ -61,6 +70,9 @@ struct InputBinding {
   Dims dims;                 ///< per sample
   int buffer = 0;            ///< arena buffer
   std::int64_t classes = 0;  ///< i32 only: values must lie in 0 … classes-1; 0 where nothing bounds them
+  bool mask = false;         ///< values must be 0 or 1
+  /// Where some reader looks at a part: all of them, and entries that none looks at are not checked. Empty otherwise.
+  std::vector<InputReader> readers = {};
   bool operator==(const InputBinding&) const = default;
 };
 
@@ -83,8 +95,9 @@ struct Check {
 
 struct TermReport {
   std::string name;
-  int value = 0;             ///< scalar that the program writes, before the weight
-  int weight = -1;           ///< scalar that the host may set; -1 for a watched term, whose contribution is exactly 0
+  int value = 0;         ///< scalar that the program writes, before the weight
+  int weight = -1;       ///< scalar that the host may set; -1 for a watched term, whose contribution is exactly 0
+  int denominator = -1;  ///< scalar: what a weighted term divided by, 0 where it had no valid entry; -1: not weighted
   bool regularizer = false;  ///< a part beside the loss terms: normalized weights leave it out
   bool operator==(const TermReport&) const = default;
 };
@@ -92,6 +105,7 @@ struct TermReport {
 struct MetricReport {
   std::string name;
   int value = 0;
+  int denominator = -1;  ///< as in TermReport
   bool operator==(const MetricReport&) const = default;
 };
 

@@ -89,6 +89,20 @@ Json write(const std::vector<OutputBinding>& bindings) {
   return list;
 }
 
+Json write(const InputBinding& input) {
+  Json json = {{"name", input.name},
+               {"dtype", to_string(input.dtype)},
+               {"dims", input.dims},
+               {"buffer", input.buffer},
+               {"classes", input.classes}};
+  if (input.mask) json["mask"] = true;
+  for (const InputReader& reader : input.readers) {
+    json["readers"].push_back({{"mask", reader.mask}, {"classes", reader.classes}});
+    if (reader.ignored) json["readers"].back()["ignored"] = *reader.ignored;
+  }
+  return json;
+}
+
 Json write(const Program& program) {
   Json json = {{"kind", to_string(program.kind)},
                {"batch", program.batch},
@@ -100,12 +114,7 @@ Json write(const Program& program) {
   json["compute"] = write(program.compute);
   json["commit"] = write(program.commit);
   json["inputs"] = Json::array();
-  for (const InputBinding& input : program.inputs)
-    json["inputs"].push_back({{"name", input.name},
-                              {"dtype", to_string(input.dtype)},
-                              {"dims", input.dims},
-                              {"buffer", input.buffer},
-                              {"classes", input.classes}});
+  for (const InputBinding& input : program.inputs) json["inputs"].push_back(write(input));
   json["outputs"] = write(program.outputs);
   json["gradients"] = write(program.gradients);
   json["checks"] = Json::array();
@@ -115,10 +124,13 @@ Json write(const Program& program) {
   for (const TermReport& term : program.terms) {
     json["terms"].push_back({{"name", term.name}, {"value", term.value}, {"weight", term.weight}});
     if (term.regularizer) json["terms"].back()["regularizer"] = true;
+    if (term.denominator >= 0) json["terms"].back()["denominator"] = term.denominator;
   }
   json["metrics"] = Json::array();
-  for (const MetricReport& metric : program.metrics)
+  for (const MetricReport& metric : program.metrics) {
     json["metrics"].push_back({{"name", metric.name}, {"value", metric.value}});
+    if (metric.denominator >= 0) json["metrics"].back()["denominator"] = metric.denominator;
+  }
   return json;
 }
 
@@ -329,6 +341,19 @@ ProgramKind read_kind(const Reader& reader) {
   reader.bad("unknown kind of program");
 }
 
+InputBinding read_input(const Reader& item) {
+  InputBinding input{item["name"].text(), read_dtype(item), read_dims(item["dims"]), item["buffer"].index(),
+                     item["classes"].integer(0)};
+  input.mask = item.has("mask") && item["mask"].flag();
+  if (!item.has("readers")) return input;
+  item["readers"].each([&](const Reader& one) {
+    InputReader reader{.mask = one["mask"].index(-1), .classes = one["classes"].integer(0)};
+    if (one.has("ignored")) reader.ignored = one["ignored"].integer(least_integer, most_integer);
+    input.readers.push_back(reader);
+  });
+  return input;
+}
+
 Program read_program(const Reader& reader) {
   Program program;
   program.kind = read_kind(reader["kind"]);
@@ -339,10 +364,7 @@ Program read_program(const Reader& reader) {
   program.refresh = read_steps(reader["refresh"]);
   program.compute = read_steps(reader["compute"]);
   program.commit = read_steps(reader["commit"]);
-  reader["inputs"].each([&](const Reader& item) {
-    program.inputs.push_back({item["name"].text(), read_dtype(item), read_dims(item["dims"]), item["buffer"].index(),
-                              item["classes"].integer(0)});
-  });
+  reader["inputs"].each([&](const Reader& item) { program.inputs.push_back(read_input(item)); });
   program.outputs = read_outputs(reader["outputs"]);
   program.gradients = read_outputs(reader["gradients"]);
   reader["checks"].each([&](const Reader& item) {
@@ -350,10 +372,12 @@ Program read_program(const Reader& reader) {
   });
   reader["terms"].each([&](const Reader& item) {
     program.terms.push_back({item["name"].text(), item["value"].index(), item["weight"].index(-1),
+                             item.has("denominator") ? item["denominator"].index() : -1,
                              item.has("regularizer") && item["regularizer"].flag()});
   });
   reader["metrics"].each([&](const Reader& item) {
-    program.metrics.push_back({item["name"].text(), item["value"].index()});
+    program.metrics.push_back(
+        {item["name"].text(), item["value"].index(), item.has("denominator") ? item["denominator"].index() : -1});
   });
   return program;
 }

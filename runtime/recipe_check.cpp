@@ -127,6 +127,16 @@ std::vector<std::int64_t> integers_setting(const Recipe& recipe, std::string_vie
   return values;
 }
 
+std::vector<double> numbers_setting(const Recipe& recipe, std::string_view name, double least, double most) {
+  const auto& values = setting_of_type<std::vector<double>>(recipe, name, "a list of numbers");
+  if (values.empty()) reject(recipe, "setting " + quoted(name) + " must not be empty");
+  for (double value : values) {
+    if (!std::isfinite(value)) reject(recipe, "setting " + quoted(name) + " must be finite");
+    check_range(recipe, name, value, least, most);
+  }
+  return values;
+}
+
 void check_equal_shapes(const Recipe& recipe, std::string_view one, std::string_view other, bool layouts) {
   const Shape &a = recipe.operand(one).shape, &b = recipe.operand(other).shape;
   if (a.dims != b.dims || a.axes != b.axes)

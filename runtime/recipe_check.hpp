@@ -45,6 +45,8 @@ const std::string& word_setting(const Recipe& recipe, std::string_view name,
                                 std::initializer_list<std::string_view> words = {});
 std::vector<std::int64_t> integers_setting(const Recipe& recipe, std::string_view name, std::size_t count,
                                            std::int64_t least, std::int64_t most);
+/// Finite, at least one, each in [least, most].
+std::vector<double> numbers_setting(const Recipe& recipe, std::string_view name, double least, double most);
 
 /// Equal dims and axes; with layouts: equal layouts too.
 void check_equal_shapes(const Recipe& recipe, std::string_view one, std::string_view other, bool layouts = true);

@@ -134,6 +134,7 @@ struct Session::State {
     }
     values.reserve(ready.program->terms.size());
     metrics.reserve(ready.program->metrics.size());
+    shares.reserve(ready.program->metrics.size());
     ready.ready = true;
   }
 
@@ -183,7 +184,59 @@ struct Session::State {
     const bool same = view.dims.size() == input.dims.size() + 1 && view.dims.front() == count &&
                       std::equal(input.dims.begin(), input.dims.end(), view.dims.begin() + 1);
     if (!same || view.dtype != input.dtype) refuse_input(input, view, count);
-    if (input.classes > 0) check_classes(input, view, count);
+    if (input.classes > 0 && input.readers.empty()) check_classes(input, view, count);
+    if (input.mask) check_mask(input, view, count);
+  }
+
+  static double number_at(const TensorView& view, std::int64_t i) {
+    return view.dtype == DType::i32 ? static_cast<const std::int32_t*>(view.data)[i]
+                                    : static_cast<double>(static_cast<const float*>(view.data)[i]);
+  }
+
+  static void check_mask(const InputBinding& input, const TensorView& view, std::int64_t count) {
+    const std::int64_t values = element_count(input.dims);
+    for (std::int64_t i = 0; i < count * values; ++i)
+      if (const double value = number_at(view, i); value != 0 && value != 1)
+        bad_data("input \"" + input.name + "\", row " + std::to_string(i / values) + ": a mask holds 0 and 1, not " +
+                 shortest(value));
+  }
+
+  /// Where some reader looks at a part of the input only: `refuses` says what is wrong for a reader that looks.
+  template <class Refuses>
+  static void check_readers(const Program& program, const InputBinding& input, const Feed& feed, std::int64_t count,
+                            const Refuses& refuses) {
+    const std::int64_t values = element_count(input.dims);
+    for (const InputReader& reader : input.readers) {
+      const InputBinding* mask = reader.mask < 0 ? nullptr : &program.inputs[static_cast<std::size_t>(reader.mask)];
+      const auto given = mask ? feed.find(mask->name) : feed.end();
+      const std::int64_t covered = mask ? values / element_count(mask->dims) : 1;
+      for (std::int64_t i = 0; i < count * values; ++i)
+        if (!mask || number_at(given->second, i / covered) != 0) refuses(reader, i);
+    }
+  }
+
+  static void check_read_classes(const Program& program, const InputBinding& input, const Feed& feed,
+                                 std::int64_t count) {
+    const auto* classes = static_cast<const std::int32_t*>(feed.find(input.name)->second.data);
+    const std::int64_t values = element_count(input.dims);
+    check_readers(program, input, feed, count, [&](const InputReader& reader, std::int64_t i) {
+      if (reader.classes == 0 || (classes[i] >= 0 && classes[i] < reader.classes) || classes[i] == reader.ignored)
+        return;
+      bad_data("input \"" + input.name + "\", row " + std::to_string(i / values) + ": class " +
+               std::to_string(classes[i]) + " is outside 0 … " + std::to_string(reader.classes - 1));
+    });
+  }
+
+  static void check_read_numbers(const Program& program, const InputBinding& input, const Feed& feed,
+                                 std::int64_t count) {
+    const auto* numbers = static_cast<const float*>(feed.find(input.name)->second.data);
+    const std::int64_t values = element_count(input.dims);
+    if (all_within(numbers, count * values, 0)) return;
+    check_readers(program, input, feed, count, [&](const InputReader&, std::int64_t i) {
+      if (!std::isfinite(numbers[i]))
+        throw Error(ErrorCode::invalid_data,
+                    "input \"" + input.name + "\", row " + std::to_string(i / values) + ", is not finite");
+    });
   }
 
   [[noreturn]] static void refuse_input(const InputBinding& input, const TensorView& view, std::int64_t count) {
@@ -217,7 +270,14 @@ struct Session::State {
       const auto found = feed.find(input.name);
       if (found == feed.end()) bad_data("input \"" + input.name + "\" is missing");
       check_input(input, found->second, count);
-      if (program.kind == ProgramKind::train) check_finite(input, found->second, count);
+      if (program.kind == ProgramKind::train && input.readers.empty()) check_finite(input, found->second, count);
+    }
+    for (const InputBinding& input : program.inputs) {  // all shapes are known to fit
+      if (input.readers.empty()) continue;
+      if (input.dtype == DType::i32)
+        check_read_classes(program, input, feed, count);
+      else if (program.kind == ProgramKind::train)
+        check_read_numbers(program, input, feed, count);
     }
     for (std::size_t i = 0; i < program.inputs.size(); ++i) {
       const InputBinding& input = program.inputs[i];
@@ -305,17 +365,21 @@ struct Session::State {
   StepResult report(const Program& program) {
     values.clear();
     metrics.clear();
+    shares.clear();
     double total = 0;
     for (const TermReport& term : program.terms) {
       TermValue value{term.name, scalars[static_cast<std::size_t>(term.value)]};
       value.weight = term.weight < 0 ? 0 : scalars[static_cast<std::size_t>(term.weight)];
       value.contribution = value.weight == 0 ? 0 : value.weight * value.value;
+      value.empty = term.denominator >= 0 && scalars[static_cast<std::size_t>(term.denominator)] == 0;
       total += value.contribution;
       values.push_back(value);
     }
-    for (const MetricReport& metric : program.metrics)
+    for (const MetricReport& metric : program.metrics) {
       metrics.emplace_back(metric.name, scalars[static_cast<std::size_t>(metric.value)]);
-    return {total, values, metrics};
+      shares.push_back(scalars[metric.denominator < 0 ? rows : static_cast<std::size_t>(metric.denominator)]);
+    }
+    return {total, values, metrics, shares};
   }
 
   StepResult train(const Feed& feed, bool update) {
@@ -348,6 +412,7 @@ struct Session::State {
   std::size_t step = 0, rows = 0, rate = 0;
   std::vector<TermValue> values;
   std::vector<std::pair<std::string_view, double>> metrics;
+  std::vector<double> shares;
 };
 
 Session::Session(std::shared_ptr<const Plan> plan, SessionOptions options) {

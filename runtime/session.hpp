@@ -33,6 +33,7 @@ struct TermValue {
   double value = 0;         ///< before the weight
   double weight = 0;        ///< of this step (scheduled, normalised); 0 for a watched term
   double contribution = 0;  ///< weight × value; exactly 0 for a watched term or a weight of 0
+  bool empty = false;       ///< its mask, ignored class or weights left no valid entry: value 0, no gradient
 };
 
 /// Views and names are valid until the next call on the session.
@@ -40,6 +41,8 @@ struct StepResult {
   double total = 0;  ///< Σ contribution, summed in double in file order
   std::span<const TermValue> terms;
   std::span<const std::pair<std::string_view, double>> metrics;
+  std::span<const double> metric_shares;  ///< what a mean over batches counts each metric by: Σ of its weights, or
+                                          ///< rows; where empty, all by rows
 };
 
 /// One call at a time; different sessions are independent. Errors are weir::Error; a failed call leaves parameters,

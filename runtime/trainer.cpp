@@ -114,20 +114,27 @@ class Run {
 
 void EpochSum::add(const StepResult& result, std::int64_t samples) {
   if (sum_.samples == 0) {
-    for (const TermValue& term : result.terms) sum_.terms.push_back({std::string(term.name), 0, 0, 0});
+    for (const TermValue& term : result.terms) sum_.terms.push_back({std::string(term.name), 0, 0, 0, 0});
+    shares_.assign(result.metrics.size(), 0);
     for (const auto& metric : result.metrics) sum_.metrics.emplace_back(metric.first, 0);
   }
   WEIR_CHECK(sum_.terms.size() == result.terms.size() && sum_.metrics.size() == result.metrics.size(),
              "an epoch's batches report different terms");
   const auto n = static_cast<double>(samples);
   sum_.samples += samples;
+  ++sum_.batches;
   sum_.total += n * result.total;
   for (std::size_t i = 0; i < sum_.terms.size(); ++i) {
     sum_.terms[i].value += n * result.terms[i].value;
     sum_.terms[i].weight += n * result.terms[i].weight;
     sum_.terms[i].contribution += n * result.terms[i].contribution;
+    sum_.terms[i].empty += result.terms[i].empty ? 1 : 0;
   }
-  for (std::size_t i = 0; i < sum_.metrics.size(); ++i) sum_.metrics[i].second += n * result.metrics[i].second;
+  for (std::size_t i = 0; i < sum_.metrics.size(); ++i) {
+    const double share = i < result.metric_shares.size() ? result.metric_shares[i] : n;
+    sum_.metrics[i].second += share * result.metrics[i].second;
+    shares_[i] += share;
+  }
 }
 
 EpochValues EpochSum::mean() const {
@@ -140,7 +147,8 @@ EpochValues EpochSum::mean() const {
     term.weight /= n;
     term.contribution /= n;
   }
-  for (auto& metric : mean.metrics) metric.second /= n;
+  for (std::size_t i = 0; i < mean.metrics.size(); ++i)
+    if (shares_[i] != 0) mean.metrics[i].second /= shares_[i];
   return mean;
 }
 

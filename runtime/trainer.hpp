@@ -2,7 +2,8 @@
 // the host hands over open data and gets told of each step and each epoch.
 //
 // An epoch's value is Σ n_b · v_b / Σ n_b over batches of n_b samples, alike for terms, contributions, total and
-// metrics, so that the total stays the sum of the contributions.
+// metrics, so that the total stays the sum of the contributions. A weighted metric counts each batch by the sum of its
+// weights instead, as Keras does.
 #pragma once
 
 #include <atomic>
@@ -23,6 +24,7 @@ struct EpochTerm {
   double value = 0;         ///< before the weight
   double weight = 0;        ///< 0 for a watched term
   double contribution = 0;  ///< weight × value
+  std::int64_t empty = 0;   ///< batches in which its mask, ignored class or weights left no valid entry
 };
 
 /// Means over the samples of an epoch (or of as many batches as were done).
@@ -31,6 +33,7 @@ struct EpochValues {
   double total = 0;
   std::vector<EpochTerm> terms;                         ///< file order
   std::vector<std::pair<std::string, double>> metrics;  ///< file order
+  std::int64_t batches = 0;
 };
 
 /// Takes one batch after the other; all results must come from the same plan.
@@ -41,6 +44,7 @@ class EpochSum {
 
  private:
   EpochValues sum_;
+  std::vector<double> shares_;  ///< of the metrics
 };
 
 /// A batch of a program's inputs, gathered from a set into buffers that are reused.

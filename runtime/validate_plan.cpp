@@ -239,6 +239,7 @@ class ProgramCheck {
       require(input.classes >= 0, name_ + " input " + input.name, "negative classes");
       Dims dims = input.dims;
       dims.insert(dims.begin(), program_.batch);
+      for (const InputReader& reader : input.readers) check_reader(input, reader);
       check_arena(input.buffer, input.dtype, element_count(dims), name_ + " input " + input.name);
     }
     for (const OutputBinding& output : program_.outputs)
@@ -260,10 +261,24 @@ class ProgramCheck {
     for (const Check& check : program_.checks) check_check(check);
     for (const TermReport& term : program_.terms) {
       check_ref({BufferRef::Space::scalar, term.value}, name_ + " term " + term.name);
-      if (term.weight >= 0) check_ref({BufferRef::Space::scalar, term.weight}, name_ + " term " + term.name);
+      for (const int scalar : {term.weight, term.denominator})
+        if (scalar >= 0) check_ref({BufferRef::Space::scalar, scalar}, name_ + " term " + term.name);
     }
     for (const MetricReport& metric : program_.metrics)
-      check_ref({BufferRef::Space::scalar, metric.value}, name_ + " metric " + metric.name);
+      for (const int scalar : {metric.value, metric.denominator})
+        if (scalar >= 0 || scalar == metric.value)
+          check_ref({BufferRef::Space::scalar, scalar}, name_ + " metric " + metric.name);
+  }
+
+  /// Its mask is one number a sample, or divides the entries of the input.
+  void check_reader(const InputBinding& input, const InputReader& reader) {
+    const std::string place = name_ + " input " + input.name;
+    require(reader.classes >= 0, place, "negative classes");
+    if (reader.mask < 0) return;
+    require(static_cast<std::size_t>(reader.mask) < program_.inputs.size(), place, "its mask is no input");
+    const Dims& mask = program_.inputs[static_cast<std::size_t>(reader.mask)].dims;
+    const std::int64_t entries = element_count(mask);
+    require(entries > 0 && element_count(input.dims) % entries == 0, place, "its mask does not fit");
   }
 
   void check_check(const Check& check) {

@@ -86,7 +86,8 @@ class CanonicalLowering final : public LowerContext {
 
  private:
   ValueId operand_id(std::string_view name) const {
-    return node().operands.at(static_cast<std::size_t>(operand_index(*node().op, name)));
+    const auto index = static_cast<std::size_t>(operand_index(*node().op, name));
+    return index < node().operands.size() ? node().operands[index] : none;  // those behind are optional
   }
   LoweredType lowered(ValueId id) const {
     const Value& value = graph_.at(id);

@@ -38,6 +38,13 @@ class OpCase {
     verify(training_);
   }
 
+  /// A training graph with its loss attached already, and the values of its parameters and inputs.
+  OpCase(const OpDef& op, const Example& example, TrainingGraph training, std::map<std::string, Array> values)
+      : op_(op), example_(example), training_(std::move(training)), values_(std::move(values)) {
+    training_ = prune(differentiate(std::move(training_)));
+    verify(training_);
+  }
+
   bool differentiable() const {
     const bool runs_so = example_.training || op_.frozen_is_evaluation || op_.identity_in_evaluation;
     return !op_.no_gradient && op_.role != Role::metric && runs_so && !training_.terms.empty();

@@ -79,8 +79,8 @@ TEST_CASE("an epoch's values are means over samples, and its total is the sum of
                   second[] = {{"a", 8.0, 0.5, 4.0}, {"b", 0.0, 1.0, 0.0}};
   const std::pair<std::string_view, double> before[] = {{"m", 1.0}}, after[] = {{"m", 0.0}};
   EpochSum sum;
-  sum.add({4.0, first, before}, 4);
-  sum.add({4.0, second, after}, 2);
+  sum.add({4.0, first, before, {}}, 4);
+  sum.add({4.0, second, after, {}}, 2);
   const EpochValues mean = sum.mean();
   CHECK(mean.samples == 6);
   CHECK(mean.terms[0].value == doctest::Approx((4 * 2.0 + 2 * 8.0) / 6));

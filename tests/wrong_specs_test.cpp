@@ -128,6 +128,8 @@ std::string sample(const AttributeDef& record) {
       return record.words.empty() ? "\"word\"" : "\"" + std::string(record.words[0]) + "\"";
     case AttributeType::integers:
       return "[" + least + "]";
+    case AttributeType::numbers:
+      return "[1]";
     case AttributeType::padding:
       return "\"valid\"";
     case AttributeType::initializer:
@@ -166,9 +168,10 @@ std::string spec_of_every_op(const OpDef& optimizer) {
     list += (list.empty() ? "    " : ",\n    ") + entry;
   };
   const auto target = [](const OpDef& op) {
-    return op.no_target        ? ""
-           : op.integer_target ? ", \"target\": {\"input\": \"label\"}"
-                               : ", \"target\": {\"constant\": 0}";
+    return op.no_target                         ? ""
+           : op.integer_target                  ? ", \"target\": {\"input\": \"label\"}"
+           : find_attribute(op, "class_weight") ? ", \"target\": {\"input\": \"x\"}"
+                                                : ", \"target\": {\"constant\": 0}";
   };
   for (const OpDef* op : ops_table()) {
     const std::string name(op->name), logits = op->logits_behind.empty() ? "" : ", \"from_logits\": true";

@@ -76,7 +76,9 @@ void Progress::epoch(const EpochEvent& event) {
   std::string text = fmt::format("epoch {}/{}  {:.1f} s  {} samples/s  train: {}", event.epoch, epochs_, event.seconds,
                                  with_separators(rate), values_text(event.train));
   if (event.validation) text += fmt::format("  validation: {}", values_text(*event.validation));
-  console_.err << text << '\n' << std::flush;
+  console_.err << text << '\n' << empty_text(event.train);
+  if (event.validation) console_.err << empty_text(*event.validation);
+  console_.err << std::flush;
 }
 
 }  // namespace weir::cli

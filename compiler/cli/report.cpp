@@ -35,6 +35,8 @@ Json step_json(const StepEvent& event) {
   json["loss"] = loss_json(event.result.total, event.result.terms);
   json["weight"] = Json::object();
   for (const TermValue& term : event.result.terms) json["weight"][std::string(term.name)] = json_number(term.weight);
+  for (const TermValue& term : event.result.terms)
+    if (term.empty) json["empty"][std::string(term.name)] = 1;
   return json;
 }
 
@@ -43,6 +45,8 @@ Json values_json(const EpochValues& values) {
   json["loss"] = loss_json(values.total, values.terms);
   json["contribution"] = Json::object();
   for (const EpochTerm& term : values.terms) json["contribution"][term.name] = json_number(term.contribution);
+  for (const EpochTerm& term : values.terms)
+    if (term.empty > 0) json["empty"][term.name] = term.empty;
   for (const auto& [name, value] : values.metrics) json[name] = json_number(value);
   return json;
 }
@@ -68,6 +72,15 @@ std::string sum_text(double total, std::span<const TermValue> terms) {
   return fmt::format("total {}{}{}", number_text(total), kept, watched);
 }
 
+std::string empty_text(const EpochValues& values) {
+  std::string text;
+  for (const EpochTerm& term : values.terms)
+    if (term.empty > 0)
+      text += fmt::format("warning: \"{}\" had no valid entry in {} of {} batches: value 0 and no gradient there\n",
+                          term.name, term.empty, values.batches);
+  return text;
+}
+
 std::string values_text(const EpochValues& values) {
   std::string terms;
   for (const EpochTerm& term : values.terms)
@@ -87,7 +100,7 @@ std::string ledger_text(const EpochValues& values, const Spec& spec) {
   if (spec.loss)
     for (const TermSpec& term : spec.loss->terms)
       if (!reports(values, term.name)) rows.push_back({term.name, "excluded", "", "", ""});
-  std::string text = table_text(rows, "lrrrr");
+  std::string text = table_text(rows, "lrrrr") + empty_text(values);
   if (values.metrics.empty()) return text;
   rows = {{"metric", "value"}};
   for (const auto& [name, value] : values.metrics) rows.push_back({name, number_text(value)});

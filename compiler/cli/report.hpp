@@ -19,6 +19,8 @@ Json values_json(const EpochValues& values);
 
 /// "total 0.4241 = 0.1 × intermediate 0.0301 + final 0.4211"; a watched term stands behind "watched".
 std::string sum_text(double total, std::span<const TermValue> terms);
+/// One line for each term that had no valid entry in some batch; empty where there is none.
+std::string empty_text(const EpochValues& values);
 /// "total 0.4241 (intermediate 0.0301, final 0.4211), accuracy 0.8512"
 std::string values_text(const EpochValues& values);
 

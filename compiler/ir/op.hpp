@@ -44,6 +44,7 @@ enum class AttributeType {
   word,
   sizes,        ///< `count` integers; one number in the file stands for all
   integers,     ///< a list of integers of any length ≥ 1 (a shape)
+  numbers,      ///< a list of numbers of any length ≥ 1 (class weights)
   padding,      ///< "valid", "same" or [[top, bottom], [left, right]]; held as a word or as four integers
   initializer,  ///< a Keras identifier or {"type": …}
   activation,   ///< a word: name of a layer op whose record has `activation`; "linear" and absent mean none
@@ -117,6 +118,8 @@ struct OpDef {
       false;  ///< loss, metric: an i32 target with `one_hot` is read as classes, without a one-hot tensor
   bool integer_target = false;   ///< loss, metric: the target must be i32 classes, without a class axis (sparse_…)
   bool no_target = false;        ///< loss `value`, metric `mean`: takes no target
+  bool entry_each = false;       ///< loss, metric: the unreduced loss has a number for every entry of the node, not one
+                                 ///< for every row along the last axis
   bool target_gradient = false;  ///< loss: its gradient gives that of the target too, where the node's attribute
                                  ///< "target_gradient" asks for it
   bool identity_in_evaluation = false;    ///< dropout: where training is off, the output is the input

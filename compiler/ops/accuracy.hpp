@@ -20,8 +20,9 @@ void accuracy_reference(ReferenceContext& c) {
            (!sparse || view.target_of(row, wanted, sparse) == 1);  // a class outside is never hit
   };
   double hits = 0;
-  for (std::int64_t row = 0; row < view.real_entries() / view.classes; ++row) hits += is_hit(row) ? 1 : 0;
-  c.result("value")[0] = reduced(hits, denominator(view.attributes, view.sample / view.classes, 1), view.rows);
+  for (std::int64_t row = 0; row < view.real_entries() / view.classes; ++row)
+    if (const double weight = view.weight_of(row * view.classes); weight != 0) hits += is_hit(row) ? weight : 0;
+  c.result("value")[0] = reduced(hits, denominator(view.attributes, view.sample / view.classes, 1), view);
 }
 
 template <bool sparse>
@@ -35,7 +36,7 @@ void lower_accuracy(LowerContext& c) {
     kernel.set("class", sparse ? static_cast<std::int64_t>(c.attributes().number("constant")) : std::int64_t{0});
   }
   kernel.write("value", "value");
-  set_denominator(kernel, denominator(c.attributes(), dims[1], 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], 1));
   kernel.emit();
 }
 

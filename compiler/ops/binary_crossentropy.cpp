@@ -81,7 +81,7 @@ const OpDef binary_crossentropy{
     .operands = loss_operands(),
     .results = {"value"},
     .attributes = {reduction_attribute(), label_smoothing_attribute("moves targets 0 and 1 towards 1/2"),
-                   class_axis_attribute()},
+                   class_axis_attribute(), class_weight_attribute("of one unit: what the classes 0 and 1 count")},
     .constraints = {"C1: the node is f32", "C2: prediction and target have the same shape"},
     .infer = infer_entries,
     .gradient = gradient,

@@ -21,6 +21,7 @@ const OpDef categorical_accuracy{
     .role = Role::metric,
     .operands = loss_operands(),
     .results = {"value"},
+    .attributes = {class_weight_attribute(), ignore_class_attribute()},
     .constraints = {"C1: the node is f32", "C2: prediction and target have the same shape, after one_hot",
                     "C3: the node has a class axis"},
     .infer = infer_classes,

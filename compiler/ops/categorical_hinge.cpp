@@ -54,7 +54,7 @@ const OpDef categorical_hinge{
     .role = Role::loss,
     .operands = loss_operands(),
     .results = {"value"},
-    .attributes = {reduction_attribute()},
+    .attributes = {reduction_attribute(), class_weight_attribute(), ignore_class_attribute()},
     .constraints = {"C1: the node is f32", "C2: prediction and target have the same shape, after one_hot",
                     "C3: the node has a class axis"},
     .infer = infer_classes,

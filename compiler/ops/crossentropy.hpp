@@ -131,22 +131,25 @@ void crossentropy_reference(ReferenceContext& c) {
   const CrossentropyFormula formula = crossentropy_formula(view.attributes, sparse);
   double sum = 0;
   for (std::int64_t row = 0; row < view.real_entries() / view.classes; ++row)
-    sum += formula.value(crossentropy_row(view, row, sparse));
-  c.result("value")[0] = reduced(sum, class_rows_denominator(view), view.rows);
+    if (const double weight = view.weight_of(row * view.classes); weight != 0)
+      sum += weight * formula.value(crossentropy_row(view, row, sparse));
+  c.result("value")[0] = reduced(sum, class_rows_denominator(view), view);
 }
 
 template <bool sparse>
 void crossentropy_gradient_reference(ReferenceContext& c) {
   const LossView view(c);
   const CrossentropyFormula formula = crossentropy_formula(view.attributes, sparse);
-  const double factor = gradient_factor(c, class_rows_denominator(view));
+  const double factor = gradient_factor(c, class_rows_denominator(view), view);
   Array& gradient = c.result("gradient");
   std::fill(gradient.data.begin(), gradient.data.end(), 0.0);
   if (factor == 0) return;
   for (std::int64_t row = 0; row < view.real_entries() / view.classes; ++row) {
+    const double weight = view.weight_of(row * view.classes);
+    if (weight == 0) continue;
     const std::vector<double> slopes = formula.gradient(crossentropy_row(view, row, sparse));
     for (std::int64_t entry = 0; entry < view.classes; ++entry)
-      gradient[row * view.classes + entry] = slopes[static_cast<std::size_t>(entry)] * factor;
+      gradient[row * view.classes + entry] = slopes[static_cast<std::size_t>(entry)] * factor * weight;
   }
 }
 
@@ -162,7 +165,7 @@ void lower_crossentropy(LowerContext& c) {
     kernel.write("value", "value");
   kernel.set("form", std::string(crossentropy_formula(c.attributes(), sparse).word));
   kernel.set("label_smoothing", smoothing_of(c.attributes()));
-  set_denominator(kernel, denominator(c.attributes(), dims[1], 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], 1));
   kernel.emit();
 }
 

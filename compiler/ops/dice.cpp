@@ -15,7 +15,7 @@ const OpDef dice_gradient = loss_gradient(
     "dice.gradient", "gradient = -2 · (target · S - overlap) / S² · weight, S = Σ target + Σ prediction + 1e-7",
     infer_loss_gradient, lower, gradient_reference);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, dice_gradient); }
+void gradient(GradientContext& c) { emit_overlap_gradient(c, dice_gradient); }
 
 }  // namespace
 
@@ -25,7 +25,7 @@ const OpDef dice{
     .summary = "one minus twice the overlap over the sum of both",
     .equation = "value = 1 - 2 · Σ target · prediction / (Σ target + Σ prediction + 1e-7), over the whole batch",
     .role = Role::loss,
-    .operands = loss_operands(),
+    .operands = overlap_operands(),
     .results = {"value"},
     .attributes = {reduction_attribute(), overlap_axes_attribute()},
     .constraints = {"C1: the node is f32", "C2: prediction and target have the same shape",

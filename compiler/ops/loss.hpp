@@ -3,6 +3,9 @@
 //
 //   value = Σ ℓ / D over the real rows,  gradient = ∂ℓ/∂prediction · weight / D
 //
+// Weighted by masks, sample or class weights: value = Σ w·ℓ / D, both w and D from the node entry_weights; an entry of
+// weight 0 is not read, D = 0 gives value and gradient 0.
+//
 // An entry of the unreduced loss ℓ is Keras': losses over entries first average over the last axis, losses over rows of
 // classes give one number a row. reduction: mean, D = number of entries; sum, D = 1; batch_mean, D = rows. rows: how
 // many rows of the batch are real; what is behind them is neither read into a sum nor given a gradient.
@@ -22,19 +25,27 @@ namespace weir::ops {
 // --- The record
 
 inline std::vector<OperandDef> loss_operands() {
-  return {{"prediction"}, {"target", OperandKind::target, true}, {"rows", OperandKind::scalar}};
+  return {{"prediction"},
+          {"target", OperandKind::target, true},
+          {"rows", OperandKind::scalar},
+          {"entry_weights", OperandKind::target, true},
+          {"denominator", OperandKind::scalar, true}};
 }
 inline std::vector<OperandDef> loss_gradient_operands() {
   return {{"prediction"},
           {"target", OperandKind::target, true},
           {"weight", OperandKind::scalar},
-          {"rows", OperandKind::scalar}};
+          {"rows", OperandKind::scalar},
+          {"entry_weights", OperandKind::target, true},
+          {"denominator", OperandKind::scalar, true}};
 }
 
 inline AttributeDef reduction_attribute() {
   return {.name = "reduction",
           .type = AttributeType::word,
-          .doc = "mean over entries, sum over entries, or sum within a sample and mean over samples (batch_mean)",
+          .doc =
+              "mean over entries, sum over entries, sum within a sample and mean over samples (batch_mean), or "
+              "sum over entries by the sum of their sample weights",
           .standard = std::string("mean"),
           .words = {"mean", "sum", "batch_mean", "mean_with_sample_weight"}};
 }
@@ -49,6 +60,16 @@ inline AttributeDef class_axis_attribute() {
 inline bool has_constant_target(const Attributes& attributes) { return attributes.has("constant"); }
 inline bool reads_logits(const Attributes& attributes) {
   return attributes.has("from_logits") && attributes.flag("from_logits");
+}
+
+inline AttributeDef class_weight_attribute(std::string_view doc = "what each class counts, C numbers") {
+  return {.name = "class_weight", .type = AttributeType::numbers, .doc = doc, .optional = true, .least = 0};
+}
+inline AttributeDef ignore_class_attribute() {
+  return {.name = "ignore_class",
+          .type = AttributeType::integer,
+          .doc = "entries of this class do not count; it may lie outside 0 … C - 1",
+          .optional = true};
 }
 
 /// The private record behind a loss.
@@ -68,11 +89,19 @@ inline OpDef loss_gradient(std::string_view name, std::string_view equation, voi
 
 inline void infer_loss_gradient(InferContext& c) { c.result("gradient", c.operand("prediction")); }
 
+/// The gradient node reads the same weights and the same D.
+inline void pass_weights(GradientContext& c, std::vector<ValueId>& operands) {
+  if (c.operand("entry_weights") == none) return;
+  operands.push_back(c.operand("entry_weights"));
+  operands.push_back(c.operand("denominator"));
+}
+
 /// The gradient of a loss's value is its weight: the seed of the sweep.
 inline void emit_loss_gradient(GradientContext& c, const OpDef& gradient) {
   if (!c.wants("prediction")) return;
-  c.set("prediction",
-        c.emit(gradient, {c.operand("prediction"), c.operand("target"), c.gradient("value"), c.operand("rows")})[0]);
+  std::vector<ValueId> operands{c.operand("prediction"), c.operand("target"), c.gradient("value"), c.operand("rows")};
+  pass_weights(c, operands);
+  c.set("prediction", c.emit(gradient, std::move(operands))[0]);
 }
 
 // --- Shapes
@@ -82,8 +111,6 @@ inline void check_prediction(InferContext& c) {
   const TensorType& prediction = c.operand("prediction");
   if (prediction.dtype != DType::f32) c.fail(1, "a loss needs an f32 node, but this one is " + to_string(prediction));
   const Attributes& attributes = c.attributes();
-  if (attributes.is_word("reduction") && attributes.word("reduction") == "mean_with_sample_weight")
-    c.fail(0, "the reduction mean_with_sample_weight is not supported yet: without sample weights it is mean");
   if (attributes.has("axis") && attributes.integer("axis") != -1)
     c.fail(0, "axis " + std::to_string(attributes.integer("axis")) +
                   " is not supported yet: the class axis must be the last, -1");
@@ -136,10 +163,11 @@ inline void infer_sparse_classes(InferContext& c) { infer_class_rows(c, true); }
 
 // --- The reduction
 
-/// D = divisor · rows where by_rows, else divisor.
+/// D = divisor · rows where by_rows, else divisor. Of a weighted loss, D is averaged · the operand `denominator`.
 struct Denominator {
   double divisor;
   bool by_rows;
+  double averaged;
   /// 0 without real rows: value and gradient are 0 then.
   double operator()(double rows) const { return by_rows ? divisor * rows : rows > 0 ? divisor : 0; }
 };
@@ -147,8 +175,9 @@ struct Denominator {
 /// summands: of one sample; averaged: how many of them make one entry of the unreduced loss.
 inline Denominator denominator(const Attributes& attributes, std::int64_t summands, std::int64_t averaged) {
   const std::string reduction = attributes.is_word("reduction") ? attributes.word("reduction") : "mean";
-  if (reduction == "mean") return {static_cast<double>(summands), true};
-  return {static_cast<double>(averaged), reduction == "batch_mean"};
+  const auto whole = static_cast<double>(averaged);
+  if (reduction == "mean") return {static_cast<double>(summands), true, whole};
+  return {whole, reduction == "batch_mean", whole};
 }
 
 // --- Reference
@@ -158,10 +187,12 @@ struct LossView {
   explicit LossView(ReferenceContext& c)
       : prediction(c.operand("prediction")),
         attributes(c.attributes()),
-        target(reads_target(c) ? &c.operand("target") : nullptr),
+        target(reads(c, "target") ? &c.operand("target") : nullptr),
         sample(prediction.count() / c.batch()),
         classes(prediction.dims.size() > 1 ? prediction.dims.back() : 1),
-        rows(c.scalar("rows")) {}
+        rows(c.scalar("rows")),
+        weights(reads(c, "entry_weights") ? &c.operand("entry_weights") : nullptr),
+        weighted_denominator(weights ? c.scalar("denominator") : 0) {}
 
   std::int64_t real_entries() const { return static_cast<std::int64_t>(rows) * sample; }
   /// Of a target with the prediction's shape.
@@ -172,10 +203,19 @@ struct LossView {
     return static_cast<double>(entry) == target_of(row) ? 1 : 0;
   }
 
-  static bool reads_target(ReferenceContext& c) {
+  /// Whether the loss has such an operand, and it is there.
+  static bool reads(ReferenceContext& c, std::string_view name) {
     for (const OperandDef& operand : c.node().op->operands)
-      if (operand.kind == OperandKind::target) return c.has(operand.name);
+      if (operand.name == name) return c.has(name);
     return false;
+  }
+
+  /// Of an entry of the prediction; 0: it is not read.
+  double weight_of(std::int64_t entry) const {
+    return weights ? (*weights)[entry / (prediction.count() / weights->count())] : 1;
+  }
+  double total(const Denominator& denominator) const {
+    return weights ? denominator.averaged * weighted_denominator : denominator(rows);
   }
 
   const Array& prediction;
@@ -183,15 +223,17 @@ struct LossView {
   const Array* target;           ///< null where it is a constant or there is none
   std::int64_t sample, classes;  ///< entries of one sample; extent of the last axis
   double rows;
+  const Array* weights;  ///< null: every entry counts once
+  double weighted_denominator;
 };
 
 /// value of Σ terms over `summands` a sample.
-inline double reduced(double sum, const Denominator& denominator, double rows) {
-  return rows > 0 ? sum / denominator(rows) : 0;
+inline double reduced(double sum, const Denominator& denominator, const LossView& view) {
+  const double total = view.rows > 0 ? view.total(denominator) : 0;
+  return total != 0 ? sum / total : 0;
 }
-inline double gradient_factor(ReferenceContext& c, const Denominator& denominator) {
-  const double rows = c.scalar("rows");
-  return rows > 0 ? c.scalar("weight") / denominator(rows) : 0;
+inline double gradient_factor(ReferenceContext& c, const Denominator& denominator, const LossView& view) {
+  return reduced(c.scalar("weight"), denominator, view);
 }
 
 // --- Losses over entries: a file gives ℓ(x, t) and its slope by x; the kernel has the same formula under
@@ -209,25 +251,34 @@ void entries_reference(ReferenceContext& c) {
   const LossView view(c);
   double sum = 0;
   for (std::int64_t i = 0; i < view.real_entries(); ++i)
-    sum += value(view.prediction[i], view.target_of(i), view.attributes);
-  c.result("value")[0] = reduced(sum, entries_denominator(view), view.rows);
+    if (const double weight = view.weight_of(i); weight != 0)
+      sum += weight * value(view.prediction[i], view.target_of(i), view.attributes);
+  c.result("value")[0] = reduced(sum, entries_denominator(view), view);
 }
 
 template <EntryFunction slope>
 void entries_gradient_reference(ReferenceContext& c) {
   const LossView view(c);
-  const double factor = gradient_factor(c, entries_denominator(view));
+  const double factor = gradient_factor(c, entries_denominator(view), view);
   Array& gradient = c.result("gradient");
   for (std::int64_t i = 0; i < gradient.count(); ++i) {
-    const bool zero = factor == 0 || i >= view.real_entries();
-    gradient[i] = zero ? 0 : slope(view.prediction[i], view.target_of(i), view.attributes) * factor;
+    const double own = i < view.real_entries() ? factor * view.weight_of(i) : 0;
+    gradient[i] = own == 0 ? 0 : slope(view.prediction[i], view.target_of(i), view.attributes) * own;
   }
 }
 
 // --- Lowering
 
-inline void set_denominator(KernelBuilder& kernel, const Denominator& denominator) {
-  kernel.set("divisor", denominator.divisor).set("by_rows", denominator.by_rows);
+/// Settings of D; of a weighted loss also its operands.
+inline void set_denominator(LowerContext& c, KernelBuilder& kernel, const Denominator& denominator) {
+  const bool weighted = c.has("entry_weights");
+  kernel.set("divisor", weighted ? denominator.averaged : denominator.divisor);
+  kernel.set("by_rows", !weighted && denominator.by_rows);
+  if (!weighted) return;
+  const Shape shape = c.operand("entry_weights").shape;
+  const std::int64_t batch = shape.dims.front();
+  kernel.read_as("entry_weights", "entry_weights", {batch, element_count(shape.dims) / batch}, "nc");
+  kernel.read("denominator", "denominator");
 }
 
 /// Batch, and entries of one sample.
@@ -269,7 +320,7 @@ inline void lower_entries(LowerContext& c, std::string_view kernel_formula,
     kernel.write("value", "value");
   kernel.set("loss", std::string(kernel_formula));
   for (std::string_view name : settings) kernel.set(std::string(name), number_of(c.attributes(), name));
-  set_denominator(kernel, denominator(c.attributes(), dims[1], shape.dims.size() > 1 ? shape.dims.back() : 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], shape.dims.size() > 1 ? shape.dims.back() : 1));
   kernel.emit();
 }
 

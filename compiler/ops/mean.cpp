@@ -16,15 +16,16 @@ void lower(LowerContext& c) {
       .read("rows", "rows")
       .write("value", "value")
       .set("loss", std::string("value"));
-  set_denominator(kernel, denominator(c.attributes(), dims[1], 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], 1));
   kernel.emit();
 }
 
 void reference(ReferenceContext& c) {
   const LossView view(c);
   double sum = 0;
-  for (std::int64_t i = 0; i < view.real_entries(); ++i) sum += view.prediction[i];
-  c.result("value")[0] = reduced(sum, denominator(view.attributes, view.sample, 1), view.rows);
+  for (std::int64_t i = 0; i < view.real_entries(); ++i)
+    if (const double weight = view.weight_of(i); weight != 0) sum += weight * view.prediction[i];
+  c.result("value")[0] = reduced(sum, denominator(view.attributes, view.sample, 1), view);
 }
 
 }  // namespace
@@ -35,7 +36,10 @@ const OpDef mean{
     .summary = "the mean of the node",
     .equation = "value = mean of prediction",
     .role = Role::metric,
-    .operands = {{"prediction"}, {"rows", OperandKind::scalar}},
+    .operands = {{"prediction"},
+                 {"rows", OperandKind::scalar},
+                 {"entry_weights", OperandKind::target, true},
+                 {"denominator", OperandKind::scalar, true}},
     .results = {"value"},
     .constraints = {"C1: the node is f32"},
     .infer = infer,
@@ -43,6 +47,7 @@ const OpDef mean{
     .lower = lower,
     .reference = reference,
     .no_target = true,
+    .entry_each = true,
     .examples = {{.name = "rows", .inputs = {batched({5})}}, {.name = "image", .inputs = {batched({2, 3, 2})}}},
 };
 

@@ -28,6 +28,17 @@ inline void infer_overlap(InferContext& c) {
   infer_entries(c);
 }
 
+/// No weights: the sums are no mean over entries.
+inline std::vector<OperandDef> overlap_operands() {
+  return {{"prediction"}, {"target", OperandKind::target, true}, {"rows", OperandKind::scalar}};
+}
+
+inline void emit_overlap_gradient(GradientContext& c, const OpDef& gradient) {
+  if (!c.wants("prediction")) return;
+  c.set("prediction",
+        c.emit(gradient, {c.operand("prediction"), c.operand("target"), c.gradient("value"), c.operand("rows")})[0]);
+}
+
 struct OverlapView : LossView {
   OverlapView(ReferenceContext& c, const OverlapFactors& factors) : LossView(c), factors(factors) {
     double targets = 0, predictions = 0;

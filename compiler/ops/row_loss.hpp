@@ -16,21 +16,24 @@ void rows_reference(ReferenceContext& c) {
   const LossView view(c);
   double sum = 0;
   for (std::int64_t row = 0; row < view.real_entries() / view.classes; ++row)
-    sum += value(crossentropy_row(view, row, false), view.attributes);
-  c.result("value")[0] = reduced(sum, class_rows_denominator(view), view.rows);
+    if (const double weight = view.weight_of(row * view.classes); weight != 0)
+      sum += weight * value(crossentropy_row(view, row, false), view.attributes);
+  c.result("value")[0] = reduced(sum, class_rows_denominator(view), view);
 }
 
 template <RowSlopes slopes>
 void rows_gradient_reference(ReferenceContext& c) {
   const LossView view(c);
-  const double factor = gradient_factor(c, class_rows_denominator(view));
+  const double factor = gradient_factor(c, class_rows_denominator(view), view);
   Array& gradient = c.result("gradient");
   std::fill(gradient.data.begin(), gradient.data.end(), 0.0);
   if (factor == 0) return;
   for (std::int64_t row = 0; row < view.real_entries() / view.classes; ++row) {
+    const double weight = view.weight_of(row * view.classes);
+    if (weight == 0) continue;
     const std::vector<double> own = slopes(crossentropy_row(view, row, false), view.attributes);
     for (std::int64_t entry = 0; entry < view.classes; ++entry)
-      gradient[row * view.classes + entry] = own[static_cast<std::size_t>(entry)] * factor;
+      gradient[row * view.classes + entry] = own[static_cast<std::size_t>(entry)] * factor * weight;
   }
 }
 
@@ -47,7 +50,7 @@ inline void lower_rows(LowerContext& c, std::string_view kernel_formula,
     kernel.write("value", "value");
   kernel.set("loss", std::string(kernel_formula));
   for (std::string_view name : settings) kernel.set(std::string(name), c.attributes().number(name));
-  set_denominator(kernel, denominator(c.attributes(), dims[1], 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], 1));
   kernel.emit();
 }
 

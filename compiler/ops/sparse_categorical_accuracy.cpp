@@ -18,6 +18,7 @@ const OpDef sparse_categorical_accuracy{
     .role = Role::metric,
     .operands = loss_operands(),
     .results = {"value"},
+    .attributes = {class_weight_attribute(), ignore_class_attribute()},
     .constraints = {"C1: the node is f32", "C2: the target holds i32 classes, without the class axis",
                     "C3: the node has a class axis"},
     .infer = infer_sparse_classes,

@@ -17,7 +17,7 @@ const OpDef tversky_gradient =
                   "gradient = (O · ((1 - alpha - beta) · target + beta) - target · D) / D² · weight, D the divisor",
                   infer_loss_gradient, lower, gradient_reference);
 
-void gradient(GradientContext& c) { emit_loss_gradient(c, tversky_gradient); }
+void gradient(GradientContext& c) { emit_overlap_gradient(c, tversky_gradient); }
 
 }  // namespace
 
@@ -29,7 +29,7 @@ const OpDef tversky{
         "value = 1 - O / (O + alpha · Σ (1 - prediction) · target + beta · Σ prediction · (1 - target) + 1e-7), O = Σ "
         "target · prediction, over the whole batch",
     .role = Role::loss,
-    .operands = loss_operands(),
+    .operands = overlap_operands(),
     .results = {"value"},
     .attributes = {reduction_attribute(),
                    {.name = "alpha", .doc = "factor of what the prediction misses", .standard = 0.5, .least = 0},

@@ -18,7 +18,7 @@ void lower_kernel(LowerContext& c, bool gradient) {
   else
     kernel.write("value", "value");
   kernel.set("loss", std::string("value"));
-  set_denominator(kernel, denominator(c.attributes(), dims[1], 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], 1));
   kernel.emit();
 }
 void lower(LowerContext& c) { lower_kernel(c, false); }
@@ -27,14 +27,16 @@ void gradient_lower(LowerContext& c) { lower_kernel(c, true); }
 void reference(ReferenceContext& c) {
   const LossView view(c);
   double sum = 0;
-  for (std::int64_t i = 0; i < view.real_entries(); ++i) sum += view.prediction[i];
-  c.result("value")[0] = reduced(sum, denominator(view.attributes, view.sample, 1), view.rows);
+  for (std::int64_t i = 0; i < view.real_entries(); ++i)
+    if (const double weight = view.weight_of(i); weight != 0) sum += weight * view.prediction[i];
+  c.result("value")[0] = reduced(sum, denominator(view.attributes, view.sample, 1), view);
 }
 void gradient_reference(ReferenceContext& c) {
   const LossView view(c);
-  const double factor = gradient_factor(c, denominator(view.attributes, view.sample, 1));
+  const double factor = gradient_factor(c, denominator(view.attributes, view.sample, 1), view);
   Array& gradient = c.result("gradient");
-  for (std::int64_t i = 0; i < gradient.count(); ++i) gradient[i] = i < view.real_entries() ? factor : 0;
+  for (std::int64_t i = 0; i < gradient.count(); ++i)
+    gradient[i] = i < view.real_entries() ? factor * view.weight_of(i) : 0;
 }
 
 const OpDef value_gradient{
@@ -42,7 +44,11 @@ const OpDef value_gradient{
     .summary = "gradient of the mean of a node",
     .equation = "gradient = weight / D",
     .role = Role::internal,
-    .operands = {{"prediction"}, {"weight", OperandKind::scalar}, {"rows", OperandKind::scalar}},
+    .operands = {{"prediction"},
+                 {"weight", OperandKind::scalar},
+                 {"rows", OperandKind::scalar},
+                 {"entry_weights", OperandKind::target, true},
+                 {"denominator", OperandKind::scalar, true}},
     .results = {"gradient"},
     .infer = infer_loss_gradient,
     .no_gradient = true,
@@ -52,7 +58,9 @@ const OpDef value_gradient{
 
 void gradient(GradientContext& c) {
   if (!c.wants("prediction")) return;
-  c.set("prediction", c.emit(value_gradient, {c.operand("prediction"), c.gradient("value"), c.operand("rows")})[0]);
+  std::vector<ValueId> operands{c.operand("prediction"), c.gradient("value"), c.operand("rows")};
+  pass_weights(c, operands);
+  c.set("prediction", c.emit(value_gradient, std::move(operands))[0]);
 }
 
 }  // namespace
@@ -63,7 +71,10 @@ const OpDef value{
     .summary = "the mean of the node itself",
     .equation = "value = mean of prediction",
     .role = Role::loss,
-    .operands = {{"prediction"}, {"rows", OperandKind::scalar}},
+    .operands = {{"prediction"},
+                 {"rows", OperandKind::scalar},
+                 {"entry_weights", OperandKind::target, true},
+                 {"denominator", OperandKind::scalar, true}},
     .results = {"value"},
     .attributes = {reduction_attribute()},
     .constraints = {"C1: the node is f32"},
@@ -72,6 +83,7 @@ const OpDef value{
     .lower = lower,
     .reference = reference,
     .no_target = true,
+    .entry_each = true,
     .examples = {{.name = "rows", .inputs = {batched({5})}},
                  {.name = "image", .inputs = {batched({3, 2, 4})}},
                  {.name = "sum", .inputs = {batched({2, 3})}, .attributes = {{"reduction", std::string("sum")}}},

@@ -209,15 +209,18 @@ class Emitter {
     for (const auto& [value, id] : low_.inputs)
       program_.inputs.push_back({graph.at(value).name, graph.at(value).type.dtype, graph.at(value).type.dims,
                                  arena_buffer(id), classes(value)});
+    for (InputBinding& binding : program_.inputs) bind_readers(graph.find(binding.name), binding);
     for (const auto& [value, id] : low_.taps)
       program_.outputs.push_back({graph.at(value).name, graph.at(value).type.dims, arena_buffer(id)});
     for (const auto& [value, id] : low_.gradients) bind_gradient(value, id);
     for (const LossTerm& term : training_.terms)
       if (term.value != none)
         program_.terms.push_back({term.name, scalar(graph.at(term.value).name),
-                                  term.role == TermRole::trained ? weight(term) : -1, term.regularizer});
+                                  term.role == TermRole::trained ? weight(term) : -1, denominator(term.node),
+                                  term.regularizer});
     for (const MetricNode& metric : training_.metrics)
-      if (metric.value != none) program_.metrics.push_back({metric.name, scalar(graph.at(metric.value).name)});
+      if (metric.value != none)
+        program_.metrics.push_back({metric.name, scalar(graph.at(metric.value).name), denominator(metric.node)});
     if (program_.kind == ProgramKind::train) add_checks();
   }
 
@@ -225,6 +228,52 @@ class Emitter {
     const int at = scalar_of(term.weight);
     plan_.scalars[index(at)].initial = term.given_weight;
     return at;
+  }
+
+  /// What a weighted loss or metric is divided by; -1 for others.
+  int denominator(NodeId id) {
+    const ValueId value = operand(training_.graph.node(id), "denominator");
+    return value == none ? -1 : scalar(training_.graph.at(value).name);
+  }
+
+  /// none where the op has no such operand, or the node has none there.
+  static ValueId operand(const Node& node, std::string_view name) {
+    for (std::size_t i = 0; i < std::min(node.operands.size(), node.op->operands.size()); ++i)
+      if (node.op->operands[i].name == name) return node.operands[i];
+    return none;
+  }
+
+  /// The node that says which entries of a target count: the one behind its weights, or the node itself.
+  const Node* weigher(const Node& node) const {
+    const ValueId weights = operand(node, "entry_weights");
+    if (weights != none) return &training_.graph.node(training_.graph.at(weights).producer);
+    return operand(node, "mask") != none || node.attributes.has("ignore_class") ? &node : nullptr;
+  }
+
+  void bind_readers(ValueId input, InputBinding& binding) {
+    const Graph& graph = training_.graph;
+    bool partly = false;
+    for (const Node& node : graph.nodes) {
+      if (!node.live || node.section == Section::backward) continue;
+      for (std::size_t i = 0; i < node.operands.size(); ++i) {
+        if (node.operands[i] != input) continue;
+        binding.readers.push_back(reader(node, i));
+        partly = partly || binding.readers.back() != InputReader{.classes = binding.readers.back().classes};
+        binding.mask = binding.mask || operand(node, "mask") == input;
+      }
+    }
+    if (!partly) binding.readers.clear();
+  }
+
+  InputReader reader(const Node& node, std::size_t operand_index) const {
+    InputReader reader{.classes = classes_of(node, operand_index)};
+    const Node* weights = weigher(node);
+    if (!weights || operand(node, "target") != node.operands[operand_index]) return reader;
+    const ValueId mask = operand(*weights, "mask");
+    for (std::size_t i = 0; mask != none && i < program_.inputs.size(); ++i)
+      if (program_.inputs[i].name == training_.graph.at(mask).name) reader.mask = static_cast<int>(i);
+    if (weights->attributes.has("ignore_class")) reader.ignored = weights->attributes.integer("ignore_class");
+    return reader;
   }
 
   /// The smallest bound that a reader of the input sets on its classes.
@@ -245,6 +294,9 @@ class Emitter {
   std::int64_t classes_of(const Node& node, std::size_t operand) const {
     if (node.attributes.has("one_hot")) return node.attributes.integer("one_hot");
     if (!node.op->index_bound.empty()) return node.attributes.integer(node.op->index_bound);
+    if (node.attributes.has("class_weight") && !node.attributes.has("argmax") && operand < node.op->operands.size() &&
+        node.op->operands[operand].name == "target")
+      return static_cast<std::int64_t>(node.attributes.numbers("class_weight").size());
     if (!node.op->integer_target || node.op->operands.at(operand).kind != OperandKind::target) return 0;
     const Dims& prediction = training_.graph.at(node.operands.front()).type.dims;
     return prediction.empty() ? 0 : prediction.back();

@@ -1,5 +1,6 @@
 #include "compiler/passes/measure.hpp"
 
+#include "compiler/passes/weigh.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
@@ -89,9 +90,10 @@ Measure add_measure(Graph& graph, const TermSpec& term, std::string name, Sectio
   node.operands = {measure.prediction};
   if (!term.op->no_target) node.operands.push_back(target);
   node.operands.push_back(graph.scalar("rows"));
-  InferContext context(graph, node);
   try {
+    InferContext context(graph, node);
     term.op->infer(context);
+    if (is_weighted(term)) add_entry_weights(graph, term, node, name.starts_with("metric."));
   } catch (const InferFailure& failure) {
     Diagnostic& diagnostic = diagnostics.error(
         "E0312", term.place, "\"" + term.name + "\" at \"" + term.at.value + "\": " + failure.message);

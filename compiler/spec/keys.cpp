@@ -45,17 +45,14 @@ std::vector<KeyDef> make_term_keys() {
                  .type = word,
                  .doc = "mean over all entries, their sum, or the sum within a sample averaged over samples",
                  .standard = std::string("mean"),
-                 .words = {"mean", "sum", "batch_mean"}},
-       .later_words = {"mean_with_sample_weight"}},
+                 .words = {"mean", "sum", "batch_mean", "mean_with_sample_weight"}}},
       plain({.name = "from_logits",
              .type = flag,
              .doc = "true: the node holds logits; false: probabilities; left out: the node is a "
                     "softmax or sigmoid, whose logits are used",
              .optional = true}),
-      later("sample_weight", "an input that weighs samples"),
-      later("mask", "an input that leaves entries out"),
-      later("class_weight", "a number for each class"),
-      later("ignore_class", "a class that does not count"),
+      optional("sample_weight", "weights_input", "an input that weighs samples, or entries of the unreduced loss"),
+      optional("mask", "weights_input", "an input of 0 and 1: samples or entries with 0 are left out and not read"),
       optional("stop_at", "nodes", "nodes where the gradient of this term ends"),
       optional("skip", "nodes", "layers whose parameters get nothing from this term"),
       optional("only", "some_nodes", "the only layers whose parameters this term trains"),
@@ -162,6 +159,11 @@ Keys term_keys() {
 
 Keys metric_keys() {
   static const std::vector<KeyDef> keys = make_metric_keys();
+  return keys;
+}
+
+Keys weights_keys() {
+  static const std::vector<KeyDef> keys{required("input", "name", "an input that holds them")};
   return keys;
 }
 

@@ -24,8 +24,9 @@ Keys root_keys();
 Keys input_keys();
 Keys layer_keys();  ///< beside the op's own
 Keys loss_keys();
-Keys term_keys();    ///< beside the op's own
-Keys metric_keys();  ///< the same, with what only terms take refused
+Keys term_keys();     ///< beside the op's own
+Keys metric_keys();   ///< the same, with what only terms take refused
+Keys weights_keys();  ///< sample_weight and mask of a term
 Keys target_keys();
 Keys curve_keys();      ///< of a schedule that goes from one value to another
 Keys piecewise_keys();  ///< of one that jumps

@@ -275,6 +275,7 @@ TermSpec read_term(Sections& sections, const Member& member, bool metric) {
     if (const auto value = read_value(reading, subject, find_key(term_keys(), "from_logits")->value, *from_logits))
       term.from_logits = std::get<bool>(*value);
   read_target(sections, subject, reader, term, metric);
+  read_entry_weights(sections, subject, reader, term);
   const Element* at = reader.find("at");
   auto node = at ? sections.node(subject, "at", *at) : std::nullopt;
   if (node) term.at = std::move(*node);

@@ -73,6 +73,8 @@ json integers_schema(const AttributeDef& record) {
       axes["uniqueItems"] = true;
       return {{"anyOf", {axis, std::move(axes)}}};
     }
+    case AttributeType::numbers:
+      return list_of(with_range({{"type", "number"}}, record), 1, limits::extent);
     case AttributeType::padding:
       return {{"anyOf", {{{"enum", {"valid", "same"}}}, list_of(list_of(integer, 2, 2), 2, 2)}}};
     default:
@@ -315,6 +317,7 @@ json definitions() {
   all["loss"] = object_of(loss_keys());
   all["target"] = all["metric_target"] = target_schema();
   all["metric_target"]["properties"]["gradient"] = {{"const", false}};
+  all["weights_input"] = object_of(weights_keys());
   all["optimizer"] = by_type(op_names({Role::optimizer}), "optimizer");
   all["metrics"] = named(by_type(op_names({Role::metric, Role::loss}), "metric"), "total|loss|contribution");
   all["train"] = object_of(train_keys());

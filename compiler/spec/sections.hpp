@@ -38,6 +38,9 @@ void read_parameter_rules(Sections& sections, const ObjectReader& reader, LayerS
 /// A loss term or (metric) an entry of `metrics`.
 TermSpec read_term(Sections& sections, const Member& member, bool metric);
 
+/// sample_weight and mask of a term, and whether class_weight, ignore_class and the reduction fit; behind its target.
+void read_entry_weights(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term);
+
 /// stop_at, skip and only of a term.
 void read_routing(Sections& sections, const std::string& subject, const ObjectReader& reader, TermSpec& term);
 /// That `share` names an owner of the same type, and that who shares says nothing about parameters.

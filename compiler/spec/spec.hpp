@@ -73,8 +73,9 @@ struct TermSpec {
   Located<double> weight{1.0, {}};   ///< of a schedule: its first value
   std::optional<Schedule> schedule;  ///< of the weight
   std::optional<bool> from_logits;
-  std::vector<Located<std::string>> stop_at;     ///< nodes: the term's gradient ends there
-  std::vector<Located<std::string>> skip, only;  ///< layers (owners of parameters)
+  std::optional<Located<std::string>> sample_weight, mask;  ///< inputs
+  std::vector<Located<std::string>> stop_at;                ///< nodes: the term's gradient ends there
+  std::vector<Located<std::string>> skip, only;             ///< layers (owners of parameters)
   Attributes attributes;  ///< of the op, with defaults (label_smoothing, axis, …), "reduction" among them for a loss
   Place place;
 };

@@ -101,6 +101,15 @@ std::optional<AttributeValue> read_integers(const Subject& at, const Element& el
   return values;
 }
 
+std::optional<AttributeValue> read_numbers(const Subject& at, const Element& element) {
+  if (!element.is(Kind::list) || element.items.empty()) return at.wrong_type(element);
+  std::vector<double> values;
+  for (const Element& item : element.items)
+    if (const auto value = read_number(at, item)) values.push_back(std::get<double>(*value));
+  if (values.size() != element.items.size()) return std::nullopt;
+  return values;
+}
+
 std::optional<AttributeValue> read_padding(const Subject& at, const Element& element) {
   if (element.is(Kind::text)) {
     if (element.text == "valid" || element.text == "same") return element.text;
@@ -272,6 +281,8 @@ std::string expectation(const AttributeDef& record) {
       return fmt::format("an integer, or a list of {} integers", record.count);
     case AttributeType::integers:
       return "a list of integers";
+    case AttributeType::numbers:
+      return "a list of numbers" + range_text(record);
     case AttributeType::padding:
       return "\"valid\", \"same\" or [[top, bottom], [left, right]]";
     case AttributeType::initializer:
@@ -303,6 +314,8 @@ std::optional<AttributeValue> read_value(Reading& reading, const std::string& su
       return read_integers(at, element, static_cast<std::size_t>(record.count));
     case AttributeType::integers:
       return read_integers(at, element, 0);
+    case AttributeType::numbers:
+      return read_numbers(at, element);
     case AttributeType::padding:
       return read_padding(at, element);
     case AttributeType::initializer:

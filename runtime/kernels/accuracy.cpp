@@ -17,7 +17,7 @@ class Accuracy final : public Executable {
  public:
   Accuracy(const Recipe& recipe, std::span<void* const> buffers)
       : targets_(recipe, buffers),
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         rows_(pointer<const double>(recipe, buffers, "rows")),
         value_(pointer<double>(recipe, buffers, "value")),
         threads_(recipe.threads),
@@ -26,9 +26,10 @@ class Accuracy final : public Executable {
   void run() override {
     const std::int64_t rows = Reduction::real_rows(*rows_, targets_.batch);
     const double hits = sum_(rows * targets_.rows, threads_, [&](std::int64_t begin, std::int64_t end) {
-      std::int64_t count = 0;
-      for (std::int64_t row = begin; row < end; ++row) count += is_hit(row) ? 1 : 0;
-      return static_cast<double>(count);
+      double count = 0;
+      for (std::int64_t row = begin; row < end; ++row)
+        if (const double weight = reduction_.weight(row); weight != 0) count += is_hit(row) ? weight : 0;
+      return count;
     });
     *value_ = reduction_.value(hits, rows);
   }

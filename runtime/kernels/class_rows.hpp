@@ -54,12 +54,13 @@ inline void check_class_rows(const Recipe& recipe, std::initializer_list<Operand
   const bool classes = target && target->dtype == DType::i32;
   std::vector<OperandRule> rules(more);
   rules.insert(rules.end(), {{"prediction"}, {"rows", Access::read, DType::f64}});
+  Reduction::add_rules(recipe, rules);
   if (target) rules.push_back({"target", Access::read, classes ? DType::i32 : DType::f32});
   check_operands(recipe, rules);
-  Reduction::check(recipe);
   const Dims& dims = recipe.operand("prediction").shape.dims;
   if (dims.size() != 3) reject(recipe, "the prediction must be [batch, rows, classes]");
   check_dense(recipe, "prediction");
+  Reduction::check(recipe);
   if (target) check_dense(recipe, "target");
   if (classes && target->shape.dims != Dims{dims[0], dims[1]}) reject(recipe, "the classes must be [batch, rows]");
   if (target && !classes && target->shape.dims != dims) reject(recipe, "the target must have the prediction's extents");

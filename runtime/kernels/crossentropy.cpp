@@ -35,7 +35,7 @@ class Crossentropy final : public Executable {
   Crossentropy(const Recipe& recipe, std::span<void* const> buffers)
       : targets_(recipe, buffers),
         form_(crossentropy_form(recipe.attributes)),
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         rows_(pointer<const double>(recipe, buffers, "rows")),
         value_(pointer<double>(recipe, buffers, "value")),
         threads_(recipe.threads),
@@ -45,7 +45,8 @@ class Crossentropy final : public Executable {
     const std::int64_t rows = Reduction::real_rows(*rows_, targets_.batch);
     const double sum = sum_(rows * targets_.rows, threads_, [&](std::int64_t begin, std::int64_t end) {
       double part = 0;
-      for (std::int64_t row = begin; row < end; ++row) part += of_row(row);
+      for (std::int64_t row = begin; row < end; ++row)
+        if (const double weight = reduction_.weight(row); weight != 0) part += weight * of_row(row);
       return part;
     });
     *value_ = reduction_.value(sum, rows);

@@ -25,7 +25,7 @@ class CrossentropyGradient final : public Executable {
   CrossentropyGradient(const Recipe& recipe, std::span<void* const> buffers)
       : targets_(recipe, buffers),
         form_(crossentropy_form(recipe.attributes)),
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         rows_(pointer<const double>(recipe, buffers, "rows")),
         weight_(pointer<const double>(recipe, buffers, "weight")),
         gradient_(pointer<float>(recipe, buffers, "gradient")),
@@ -36,7 +36,12 @@ class CrossentropyGradient final : public Executable {
     const double factor = reduction_.factor(*weight_, rows);
     const std::int64_t real = factor == 0 ? 0 : rows * targets_.rows;
     Blocks(real, targets_.rows_in_block()).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) of_row(row, factor);
+      for (std::int64_t row = begin; row < end; ++row) {
+        if (const double weight = reduction_.weight(row); weight != 0)
+          of_row(row, factor * weight);
+        else
+          std::fill_n(gradient_ + row * targets_.classes, targets_.classes, 0.0f);
+      }
     });
     std::fill(gradient_ + real * targets_.classes, gradient_ + targets_.batch * targets_.rows * targets_.classes, 0.0f);
   }

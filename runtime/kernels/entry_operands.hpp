@@ -21,9 +21,9 @@ inline void check_entries(const Recipe& recipe, std::initializer_list<OperandRul
   const RecipeOperand* target = recipe.find("target");
   std::vector<OperandRule> rules(more);
   rules.insert(rules.end(), {{"prediction"}, {"rows", Access::read, DType::f64}});
+  Reduction::add_rules(recipe, rules);
   if (target) rules.push_back({"target", Access::read, target->dtype == DType::i32 ? DType::i32 : DType::f32});
   check_operands(recipe, rules);
-  Reduction::check(recipe);
   std::size_t settings = 3;
   with_entry_formula(recipe, [&]<class Formula>() {
     for (const Setting& setting : Formula::settings) number_setting(recipe, setting.name, setting.least, setting.most);
@@ -37,6 +37,7 @@ inline void check_entries(const Recipe& recipe, std::initializer_list<OperandRul
     reject(recipe, "it has a setting that this loss does not take");
   if (recipe.operand("prediction").shape.dims.size() != 2) reject(recipe, "the prediction must be [batch, entries]");
   check_dense(recipe, "prediction");
+  Reduction::check(recipe);
   if (target) check_equal_shapes(recipe, "prediction", "target");
 }
 

@@ -24,7 +24,7 @@ class LossEntries final : public Executable {
  public:
   LossEntries(const Recipe& recipe, std::span<void* const> buffers)
       : loop_{Formula(recipe.attributes)},
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         targets_(recipe, buffers),
         prediction_(pointer<const float>(recipe, buffers, "prediction")),
         rows_(pointer<const double>(recipe, buffers, "rows")),
@@ -36,12 +36,25 @@ class LossEntries final : public Executable {
 
   void run() override {
     const std::int64_t rows = Reduction::real_rows(*rows_, batch_);
-    const double sum =
-        sum_(rows * entries_, threads_, [&](std::int64_t begin, std::int64_t end) { return block(begin, end); });
+    const double sum = sum_(rows * entries_, threads_, [&](std::int64_t begin, std::int64_t end) {
+      return reduction_.is_weighted() ? weighted_block(begin, end) : block(begin, end);
+    });
     *value_ = reduction_.value(sum, rows);
   }
 
  private:
+  /// The entries that one weight covers lie one after another; a block may begin and end among them.
+  double weighted_block(std::int64_t begin, std::int64_t end) const {
+    const std::int64_t covered = entries_ / reduction_.weights_per_sample();
+    double sum = 0;
+    while (begin < end) {
+      const std::int64_t index = begin / covered, stop = std::min(end, (index + 1) * covered);
+      if (const float weight = reduction_.weight(index); weight != 0) sum += weight * block(begin, stop);
+      begin = stop;
+    }
+    return sum;
+  }
+
   double block(std::int64_t begin, std::int64_t end) const {
     alignas(64) float room[entry_chunk];
     double sum = 0;

@@ -21,7 +21,7 @@ class LossEntriesGradient final : public Executable {
  public:
   LossEntriesGradient(const Recipe& recipe, std::span<void* const> buffers)
       : loop_{Formula(recipe.attributes)},
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         targets_(recipe, buffers),
         prediction_(pointer<const float>(recipe, buffers, "prediction")),
         rows_(pointer<const double>(recipe, buffers, "rows")),
@@ -36,11 +36,28 @@ class LossEntriesGradient final : public Executable {
     const float factor = reduction_.factor(*weight_, rows);
     const std::int64_t real = factor == 0 ? 0 : rows * entries_;
     const Blocks blocks(real, entry_block);
-    blocks.for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) { block(begin, end, factor); });
+    blocks.for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      if (reduction_.is_weighted())
+        weighted_block(begin, end, factor);
+      else
+        block(begin, end, factor);
+    });
     std::fill(gradient_ + real, gradient_ + batch_ * entries_, 0.0f);
   }
 
  private:
+  void weighted_block(std::int64_t begin, std::int64_t end, float factor) const {
+    const std::int64_t covered = entries_ / reduction_.weights_per_sample();
+    while (begin < end) {
+      const std::int64_t index = begin / covered, stop = std::min(end, (index + 1) * covered);
+      if (const float weight = reduction_.weight(index); weight != 0)
+        block(begin, stop, factor * weight);
+      else
+        std::fill(gradient_ + begin, gradient_ + stop, 0.0f);
+      begin = stop;
+    }
+  }
+
   void block(std::int64_t begin, std::int64_t end, float factor) const {
     alignas(64) float room[entry_chunk];
     for (; begin < end; begin += entry_chunk) {

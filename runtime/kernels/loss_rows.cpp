@@ -12,7 +12,7 @@ class RowsValue final : public Executable {
   RowsValue(const Recipe& recipe, std::span<void* const> buffers)
       : formula_(recipe.attributes),
         data_(recipe, buffers),
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         rows_(pointer<const double>(recipe, buffers, "rows")),
         value_(pointer<double>(recipe, buffers, "value")),
         threads_(recipe.threads),
@@ -22,7 +22,8 @@ class RowsValue final : public Executable {
     const std::int64_t rows = Reduction::real_rows(*rows_, data_.batch);
     const double sum = sum_(rows * data_.rows, threads_, [&](std::int64_t begin, std::int64_t end) {
       double part = 0;
-      for (std::int64_t row = begin; row < end; ++row) part += of_row(row);
+      for (std::int64_t row = begin; row < end; ++row)
+        if (const double weight = reduction_.weight(row); weight != 0) part += weight * of_row(row);
       return part;
     });
     *value_ = reduction_.value(sum, rows);

@@ -11,7 +11,7 @@ class RowsGradient final : public Executable {
   RowsGradient(const Recipe& recipe, std::span<void* const> buffers)
       : formula_(recipe.attributes),
         data_(recipe, buffers),
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         rows_(pointer<const double>(recipe, buffers, "rows")),
         weight_(pointer<const double>(recipe, buffers, "weight")),
         gradient_(pointer<float>(recipe, buffers, "gradient")),
@@ -22,7 +22,12 @@ class RowsGradient final : public Executable {
     const double factor = reduction_.factor(*weight_, rows);
     const std::int64_t real = factor == 0 ? 0 : rows * data_.rows;
     Blocks(real, data_.rows_in_block()).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) of_row(row, factor);
+      for (std::int64_t row = begin; row < end; ++row) {
+        if (const double weight = reduction_.weight(row); weight != 0)
+          of_row(row, factor * weight);
+        else
+          std::fill_n(gradient_ + row * data_.classes, data_.classes, 0.0f);
+      }
     });
     std::fill(gradient_ + real * data_.classes, gradient_ + data_.batch * data_.rows * data_.classes, 0.0f);
   }
