@@ -106,9 +106,9 @@ TEST_CASE("what other profiles would do differently is derived from the records"
   const auto differences = profile_differences(parsed(dense_in("keras")));
   std::set<std::string> said;
   for (const ProfileDifference& one : differences) said.insert(one.profile + " " + one.where.front() + " " + one.what);
-  CHECK(said == std::set<std::string>{"keras-probabilities error computed", "pytorch optimizer epsilon",
-                                      "pytorch optimizer formula", "pytorch output bias_initializer",
-                                      "pytorch output kernel_initializer"});
+  CHECK(said == std::set<std::string>{"keras-probabilities error computed", "pytorch error formula",
+                                      "pytorch optimizer epsilon", "pytorch optimizer formula",
+                                      "pytorch output bias_initializer", "pytorch output kernel_initializer"});
   const std::string text = to_text(profile_differences(parsed(dense_in("pytorch"))));
   CHECK(text.find("keras: optimizer: epsilon 1e-07 (here 1e-08)") != std::string::npos);
   CHECK(text.find("keras: output: kernel_initializer glorot_uniform (here uniform within 1/√") != std::string::npos);
@@ -117,6 +117,36 @@ TEST_CASE("what other profiles would do differently is derived from the records"
 TEST_CASE("what the file says itself differs in no profile") {
   const std::string text = dense_in("keras", R"(, "kernel_initializer": "he_normal", "bias_initializer": "zeros")");
   for (const ProfileDifference& one : profile_differences(parsed(text))) CHECK(one.where.front() != "output");
+}
+
+TEST_CASE("in profile pytorch a target does not learn where the formula is another") {
+  const std::string text = R"({"format": "weir/1", "numerics": "pytorch", "inputs": {"x": {"shape": [3]}},
+    "layers": [{"name": "a", "type": "dense", "from": "x", "units": 2, "activation": "softmax"},
+               {"name": "b", "type": "dense", "from": "x", "units": 2, "activation": "softmax"}],
+    "loss": {"terms": {"error": {"type": "kl_divergence", "at": "a", "target": {"node": "b", "gradient": true}}}},
+    "train": {"optimizer": {"type": "sgd"}}})";
+  const Compiled refused = compile(text);
+  CHECK_FALSE(refused.plan);
+  CHECK(refused.diagnostics.to_text().find("a gradient into the target of kl_divergence in profile pytorch is not "
+                                           "supported yet") != std::string::npos);
+  CHECK(compile(with(text, "kl_divergence", "mean_squared_error")).plan);
+}
+
+TEST_CASE("in profile pytorch a mean with class weights divides by the weights that it meets") {
+  const std::string text =
+      R"({"format": "weir/1", "numerics": "keras", "inputs": {"x": {"shape": [3]}, "y": {"shape": [], "dtype": "i32"}},
+    "layers": [{"name": "a", "type": "dense", "from": "x", "units": 2, "activation": "softmax"}],
+    "loss": {"terms": {"error": {"type": "sparse_categorical_crossentropy", "at": "a", "target": {"input": "y"},
+                                 "class_weight": [0.25, 0.5]}}},
+    "train": {"optimizer": {"type": "sgd"}, "batch_size": 4}})";
+  const Tensor x = made_up({4, 3}, 1);
+  Tensor y(DType::i32, {4});
+  y.data<std::int32_t>()[1] = 1;
+  Session keras(compiled(text)), pytorch(compiled(with(text, "\"keras\"", "\"pytorch\"")));
+  for (const char* name : {"a.kernel", "a.bias"}) pytorch.set_parameter(name, keras.parameter(name));
+  const double by_entries = keras.train_step({{"x", x}, {"y", y}}).total;
+  const double by_weights = pytorch.train_step({{"x", x}, {"y", y}}).total;
+  CHECK(by_weights == doctest::Approx(by_entries * 4 / (3 * 0.25 + 0.5)));
 }
 
 }  // namespace weir

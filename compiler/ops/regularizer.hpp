@@ -71,8 +71,7 @@ inline void lower_regularizer(LowerContext& c) {
     kernel.write("value", "value");
   kernel.set("loss", std::string("l1_l2"));
   for (const char* name : {"l1", "l2"}) kernel.set(name, strength(c.attributes(), name));
-  set_denominator(kernel, {1, activity});
-  kernel.emit();
+  kernel.set("divisor", 1.0).set("by_rows", activity).emit();
 }
 
 /// The private record behind a regularizer.

@@ -36,7 +36,7 @@ inline void emit_target_gradient(GradientContext& c, const OpDef& gradient) {
 template <EntryFunction slope>
 void entries_target_gradient_reference(ReferenceContext& c) {
   const LossView view(c);
-  const double factor = gradient_factor(c, entries_denominator(view));
+  const double factor = gradient_factor(c, entries_denominator(view), view);
   Array& gradient = c.result("target_gradient");
   for (std::int64_t i = 0; i < gradient.count(); ++i) {
     const bool zero = factor == 0 || i >= view.real_entries();
@@ -48,7 +48,7 @@ void entries_target_gradient_reference(ReferenceContext& c) {
 template <RowSlopes slopes>
 void rows_target_gradient_reference(ReferenceContext& c) {
   const LossView view(c);
-  const double factor = gradient_factor(c, class_rows_denominator(view)) * (1 - smoothing_of(view.attributes));
+  const double factor = gradient_factor(c, class_rows_denominator(view), view) * (1 - smoothing_of(view.attributes));
   Array& gradient = c.result("target_gradient");
   std::fill(gradient.data.begin(), gradient.data.end(), 0.0);
   if (factor == 0) return;
@@ -69,7 +69,7 @@ inline void lower_entries_target(LowerContext& c, std::string_view kernel_formul
   kernel.read("weight", "weight").read("rows", "rows");
   kernel.write_as("gradient", "target_gradient", dims, "nc").set("loss", std::string(kernel_formula));
   for (std::string_view name : settings) kernel.set(std::string(name), number_of(c.attributes(), name));
-  set_denominator(kernel, denominator(c.attributes(), dims[1], shape.dims.size() > 1 ? shape.dims.back() : 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], shape.dims.size() > 1 ? shape.dims.back() : 1));
   kernel.emit();
 }
 
@@ -78,7 +78,7 @@ inline void finish_rows_target(LowerContext& c, KernelBuilder& kernel) {
   const Dims dims = class_rows_of(c.operand("prediction").shape);
   read_class_rows(c, kernel, false);
   kernel.read("weight", "weight").write_as("gradient", "target_gradient", dims, "nwc");
-  set_denominator(kernel, denominator(c.attributes(), dims[1], 1));
+  set_denominator(c, kernel, denominator(c.attributes(), dims[1], 1));
   kernel.emit();
 }
 

@@ -21,12 +21,12 @@ Dims unreduced(const Graph& graph, const Node& measure) {
 std::string denominator_word(const Node& measure, bool metric) {
   if (metric) return "weights";
   const std::string& reduction = measure.attributes.word("reduction");
-  const bool classes =
-      measure.attributes.has("class_weight") && (measure.op->class_target || measure.op->integer_target);
-  if (classes && reduction == "mean" && is_pytorch(measure.attributes)) return "class_weights";
   if (reduction == "sum") return "one";
   if (reduction == "batch_mean") return "rows";
-  return reduction == "mean_with_sample_weight" ? "sample_weights" : "entries";
+  if (reduction == "mean_with_sample_weight") return "sample_weights";
+  const bool of_classes = measure.op->class_target || measure.op->integer_target;
+  const bool by_classes = of_classes && measure.attributes.has("class_weight") && is_pytorch(measure.attributes);
+  return by_classes ? "class_weights" : "entries";
 }
 
 /// The losses that know rows of classes have as many classes as their node; the others compare one unit with 0 or 1.

@@ -13,7 +13,7 @@ class CrossentropyTargetGradient final : public Executable {
   CrossentropyTargetGradient(const Recipe& recipe, std::span<void* const> buffers)
       : targets_(recipe, buffers),
         form_(crossentropy_form(recipe.attributes)),
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         rows_(pointer<const double>(recipe, buffers, "rows")),
         weight_(pointer<const double>(recipe, buffers, "weight")),
         gradient_(pointer<float>(recipe, buffers, "gradient")),

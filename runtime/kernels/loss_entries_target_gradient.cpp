@@ -27,7 +27,7 @@ class EntriesTargetGradient final : public Executable {
  public:
   EntriesTargetGradient(const Recipe& recipe, std::span<void* const> buffers)
       : loop_{Formula(recipe.attributes)},
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         prediction_(pointer<const float>(recipe, buffers, "prediction")),
         target_(pointer<const float>(recipe, buffers, "target")),
         rows_(pointer<const double>(recipe, buffers, "rows")),

@@ -17,7 +17,7 @@ class RowsTargetGradient final : public Executable {
   RowsTargetGradient(const Recipe& recipe, std::span<void* const> buffers)
       : formula_(recipe.attributes),
         data_(recipe, buffers),
-        reduction_(recipe.attributes),
+        reduction_(recipe, buffers),
         rows_(pointer<const double>(recipe, buffers, "rows")),
         weight_(pointer<const double>(recipe, buffers, "weight")),
         gradient_(pointer<float>(recipe, buffers, "gradient")),
