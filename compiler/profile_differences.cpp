@@ -39,6 +39,7 @@ class Comparison {
     for (const TermSpec& term : spec_.loss ? spec_.loss->terms : none) {
       const Json& written = file_.at("loss").at("terms").at(term.name);
       if (pytorch) compare_record(term.name, *term.op, written);
+      if (pytorch) compare_class_weights(term, written);
       compare_logits(term, written);
     }
     if (pytorch && spec_.train) compare_record("optimizer", *spec_.train->optimizer, file_.at("train").at("optimizer"));
@@ -54,6 +55,13 @@ class Comparison {
     if (op.pytorch.empty()) return;
     const std::string formula(op.pytorch);
     add(where, "formula", to_pytorch ? "" : formula, to_pytorch ? formula : std::string(op.equation));
+  }
+
+  void compare_class_weights(const TermSpec& term, const Json& written) {
+    if (!written.contains("class_weight") || !(term.op->class_target || term.op->integer_target)) return;
+    const std::string keras = "by the number of entries", pytorch = "by the sum of the class weights";
+    const bool to_pytorch = profile_ == "pytorch";
+    add(term.name, "a mean divides", to_pytorch ? keras : pytorch, to_pytorch ? pytorch : keras);
   }
 
   /// Only keras-probabilities reads a softmax or sigmoid node itself.

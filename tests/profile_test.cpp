@@ -106,9 +106,9 @@ TEST_CASE("what other profiles would do differently is derived from the records"
   const auto differences = profile_differences(parsed(dense_in("keras")));
   std::set<std::string> said;
   for (const ProfileDifference& one : differences) said.insert(one.profile + " " + one.where.front() + " " + one.what);
-  CHECK(said == std::set<std::string>{"keras-probabilities error computed", "pytorch error formula",
-                                      "pytorch optimizer epsilon", "pytorch optimizer formula",
-                                      "pytorch output bias_initializer", "pytorch output kernel_initializer"});
+  CHECK(said == std::set<std::string>{"keras-probabilities error computed", "pytorch optimizer epsilon",
+                                      "pytorch optimizer formula", "pytorch output bias_initializer",
+                                      "pytorch output kernel_initializer"});
   const std::string text = to_text(profile_differences(parsed(dense_in("pytorch"))));
   CHECK(text.find("keras: optimizer: epsilon 1e-07 (here 1e-08)") != std::string::npos);
   CHECK(text.find("keras: output: kernel_initializer glorot_uniform (here uniform within 1/√") != std::string::npos);
@@ -147,6 +147,8 @@ TEST_CASE("in profile pytorch a mean with class weights divides by the weights t
   const double by_entries = keras.train_step({{"x", x}, {"y", y}}).total;
   const double by_weights = pytorch.train_step({{"x", x}, {"y", y}}).total;
   CHECK(by_weights == doctest::Approx(by_entries * 4 / (3 * 0.25 + 0.5)));
+  CHECK(to_text(profile_differences(parsed(text))).find("error: a mean divides by the sum of the class weights") !=
+        std::string::npos);
 }
 
 }  // namespace weir

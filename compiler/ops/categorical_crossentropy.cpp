@@ -65,7 +65,6 @@ const OpDef categorical_crossentropy{
     .gradient = gradient,
     .lower = lower_crossentropy<false>,
     .reference = crossentropy_reference<false>,
-    .pytorch = "a mean with class_weight divides by the sum of the class weights that it meets",
     .logits_behind = "softmax",
     .class_target = true,
     .target_gradient = true,

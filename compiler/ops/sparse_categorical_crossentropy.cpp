@@ -35,7 +35,6 @@ const OpDef sparse_categorical_crossentropy{
     .gradient = gradient,
     .lower = lower_crossentropy<true>,
     .reference = crossentropy_reference<true>,
-    .pytorch = "a mean with class_weight divides by the sum of the class weights that it meets",
     .logits_behind = "softmax",
     .integer_target = true,
     .examples = {{.name = "logits",

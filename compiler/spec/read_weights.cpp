@@ -90,6 +90,8 @@ void read_entry_weights(Sections& sections, const std::string& subject, const Ob
         .error("E0416", reader.object().find("reduction")->place,
                fmt::format("{}: the reduction mean_with_sample_weight needs a \"sample_weight\"", subject))
         .help = "add \"sample_weight\": {\"input\": NAME}, or use \"mean\"";
+  if (term.attributes.has("class_weight") && sections.spec.numerics == "pytorch")
+    term.attributes.set("numerics", std::string("pytorch"));  // a mean divides by the sum of the class weights
   const bool weighted = term.sample_weight || term.mask || reader.meant("class_weight") || reader.meant("ignore_class");
   if (term.target.gradient && weighted)
     sections.reading
