@@ -67,7 +67,7 @@ RULES = [
      "if (!$ || contributions_[key].empty()) contributions_[key].push_back(made[i]);"),
     ("compiler/passes/differentiate.cpp", "for (int signature : signatures) pass_on(id, signature);",
      "for (int signature : signatures) if (!$ || signature == signatures.front()) pass_on(id, signature);"),
-    ("compiler/passes/attach_losses.cpp",
+    ("compiler/passes/measure.cpp",
      "if (term.stop_at.contains(term.at)) term.stop_at.insert(term.prediction);",
      "if (!$ && term.stop_at.contains(term.at)) term.stop_at.insert(term.prediction);"),
 ]
