@@ -230,11 +230,11 @@ def build(folder, source):
 
 
 def passes(program, source, number, arguments):
-    """Whether the tests pass; more than ten minutes are a failure too."""
+    """Whether the tests pass; more than half an hour is a failure too."""
     environment = dict(os.environ, WEIR_MUTANT=str(number), OMP_WAIT_POLICY="passive")
     try:
         run = subprocess.run([program, "--abort-after=1", ABOUT_SOURCES, *arguments], cwd=source, env=environment,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600, check=False)
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=1800, check=False)
         return run.returncode == 0
     except subprocess.TimeoutExpired:
         return False
