@@ -22,8 +22,9 @@ std::vector<double> numbers(const Tensor& tensor) {
 double total(const TrainingGraph& training, const std::vector<Array>& arrays) {
   double sum = 0;
   for (const LossTerm& term : training.terms)
-    if (term.role == TermRole::trained && term.constant_weight != 0)
-      sum += term.constant_weight * arrays[static_cast<std::size_t>(term.value)][0];
+    if (term.role == TermRole::trained)
+      if (const double weight = arrays[static_cast<std::size_t>(term.weight)][0]; weight != 0)
+        sum += weight * arrays[static_cast<std::size_t>(term.shown())][0];
   return sum;
 }
 
@@ -91,6 +92,8 @@ void do_step(Session& session, const MadeUpBatch& batch, bool update) {
 ComputedLoss compute_loss(const VerifySubjects& subjects, const VerifySubject& subject, const MadeUpBatch& batch) {
   ComputedLoss loss;
   const Interpreter reference = compute_reference(subjects, subject.training, batch);
+  for (const LossTerm& term : subject.training.terms)
+    loss.term_weights.push_back(term.role == TermRole::trained ? reference.value(term.weight)[0] : 0);
   for (const auto& [parameter, gradient] : subject.training.gradients) {
     LossGradient& made = loss.gradients[subject.training.graph.at(parameter).name];
     made.reference = reference.value(gradient).data;

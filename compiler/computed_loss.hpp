@@ -12,8 +12,8 @@
 namespace weir {
 
 struct ComputedLoss {
-  double weight = 1;                                           ///< in the whole
-  std::vector<double> term_weights;                            ///< by term of the whole graph; the caller's to fill
+  double weight = 1;                 ///< in the whole
+  std::vector<double> term_weights;  ///< by term of the subject's graph, as they were in the step; 0: not trained
   std::map<std::string, LossGradient, std::less<>> gradients;  ///< by parameter, of those that the graph has
   std::vector<std::string> compiled;                           ///< parameters of which the plan has one
 };

@@ -104,12 +104,16 @@ TermExplanation explain_term(const Spec& spec, const Graph& graph, const TermSpe
   return result;
 }
 
-TermExplanation explain_regularizer(const Spec& spec, const Graph& graph, const LossTerm& resolved) {
+/// `whole`: where its node is.
+TermExplanation explain_regularizer(const Spec& spec, const Graph& graph, const LossTerm& resolved,
+                                    const Graph& whole) {
   TermExplanation result;
   result.name = resolved.name;
   for (const LayerSpec& layer : spec.layers)
     for (const ParameterRule& rule : layer.regularizers)
       if (rule.name == resolved.name) result.type = rule.op->name;
+  result.learned_weight = result.type.empty();
+  if (result.learned_weight) result.type = whole.node(resolved.node).op->name;
   result.at = graph.at(resolved.at).name;
   result.role = resolved.role;
   result.excluded_by = resolved.excluded_by;
@@ -272,6 +276,10 @@ std::string untrained_sentences(const Explanation& all) {
   return text;
 }
 
+std::int64_t learned_count(const Explanation& all) {
+  return std::count_if(all.terms.begin(), all.terms.end(), [](const auto& term) { return term.learned_weight; });
+}
+
 std::string sweeps_text(const Sweeps& sweeps) {
   if (sweeps.count == 0) return "";
   std::string text = fmt::format("reverse sweeps: {}\n", sweeps.count);
@@ -335,11 +343,12 @@ Explanation explain(const Spec& spec, Diagnostics& diagnostics) {
   if (spec.loss) {
     const TrainingGraph training = attach_all(spec, graph, diagnostics);
     all.normalized = training.normalized;
+    all.uncertain = training.uncertain;
     if (diagnostics.has_errors()) return all;
     for (std::size_t i = 0; i < spec.loss->terms.size(); ++i)
       all.terms.push_back(explain_term(spec, graph, spec.loss->terms[i], training.terms.at(i), i));
     for (const LossTerm& term : training.terms)
-      if (term.regularizer) all.terms.push_back(explain_regularizer(spec, graph, term));
+      if (term.regularizer) all.terms.push_back(explain_regularizer(spec, graph, term, training.graph));
     all.sweeps = count_sweeps(training);
   }
   if (spec.train)
@@ -367,6 +376,12 @@ std::string to_text(const Explanation& all) {
     text += "loss terms\n";
   for (const TermExplanation& term : all.terms) text += term_sentences(term);
   if (all.normalized) text += "  in each step the weights of the trained terms are divided by their sum\n";
+  if (all.uncertain)
+    text += fmt::format(
+        "  weights are learned: each trained term L counts weight · (a · exp(-s) · L + s/2), s its log_variance, a 1 "
+        "for "
+        "classes and 1/2 for numbers; that costs {} number{} to train and no further sweep\n",
+        learned_count(all), learned_count(all) == 1 ? "" : "s");
   text += sweeps_text(all.sweeps);
   if (!all.metrics.empty()) text += "metrics (they never train)\n";
   for (const MetricExplanation& metric : all.metrics)
@@ -383,6 +398,7 @@ std::string to_json(const Explanation& all) {
   nlohmann::ordered_json json;
   json["model"] = all.model;
   if (all.normalized) json["combine"] = "normalized";
+  if (all.uncertain) json["combine"] = "uncertainty";
   for (const char* list : {"terms", "metrics", "parameters"}) json[list] = nlohmann::ordered_json::array();
   for (const auto& term : all.terms) json["terms"].push_back(term_json(term));
   for (const auto& metric : all.metrics)

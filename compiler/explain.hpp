@@ -34,6 +34,7 @@ struct TermExplanation {
   double weight = 1;                 ///< of a schedule: the first one
   std::string schedule;              ///< what the weight follows, as text; "" where it is constant
   std::string excluded_by;           ///< the entry of `exclude`
+  bool learned_weight = false;       ///< no term of the file, but the part that trains a term's weight
   std::vector<std::string> reaches;  ///< parameters that its gradient reaches, or would reach were it kept
   std::vector<std::string> behind;   ///< parameters that its node depends on
   TermRoute route;                   ///< of an excluded or watched term: as if it were kept
@@ -57,6 +58,7 @@ struct ParameterExplanation {
 struct Explanation {
   std::string model;
   bool normalized = false;                       ///< weights are divided by their sum in each step
+  bool uncertain = false;                        ///< weights are learned
   std::vector<TermExplanation> terms;            ///< file order
   std::vector<MetricExplanation> metrics;        ///< file order
   std::vector<ParameterExplanation> parameters;  ///< in the graph's order; statistics are none

@@ -48,11 +48,8 @@ class Verification {
     const double parts = static_cast<double>(subjects_.terms.size() + 1);
     progress(0, "the whole loss");
     losses_.push_back(compute_loss(subjects_, subjects_.whole, batch_));
-    for (const LossTerm& term : training().terms) {
-      const bool trained = term.role == TermRole::trained;
-      losses_.front().term_weights.push_back(trained ? term.constant_weight : 0);
-      if (!trained) report_.not_trained.push_back(term.name);
-    }
+    for (const LossTerm& term : training().terms)
+      if (term.role != TermRole::trained) report_.not_trained.push_back(term.name);
     for (const auto& [name, subject] : subjects_.terms) {
       progress(share_of_losses * static_cast<double>(losses_.size()) / parts, "term " + name);
       add_term(name, subject);
@@ -63,10 +60,11 @@ class Verification {
     const auto is_it = [&](const LossTerm& term) { return term.name == name; };
     const auto term = std::find_if(training().terms.begin(), training().terms.end(), is_it);
     losses_.push_back(compute_loss(subjects_, subject, batch_));
-    losses_.back().weight = term->constant_weight;
+    const auto index = static_cast<std::size_t>(term - training().terms.begin());
+    losses_.back().weight = losses_.front().term_weights[index];
     losses_.back().term_weights.assign(training().terms.size(), 0);
-    losses_.back().term_weights[static_cast<std::size_t>(term - training().terms.begin())] = 1;
-    report_.terms.push_back({.name = name, .weight = term->constant_weight});
+    losses_.back().term_weights[index] = 1;
+    report_.terms.push_back({.name = name, .weight = losses_.back().weight});
   }
 
   // ---- who must have a gradient

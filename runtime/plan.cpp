@@ -105,7 +105,8 @@ std::string print_program(const Plan& plan, const Program& program, bool memory)
             (check.bound > 0 ? " below " + shortest(check.bound) : "") + "\n";
   for (const TermReport& term : program.terms)
     text += "term " + term.name + " s" + std::to_string(term.value) +
-            (term.weight < 0 ? " watched" : " weight s" + std::to_string(term.weight)) + "\n";
+            (term.weight < 0 ? " watched" : " weight s" + std::to_string(term.weight)) +
+            (term.given < 0 ? "" : " from s" + std::to_string(term.given)) + "\n";
   for (const MetricReport& metric : program.metrics)
     text += "metric " + metric.name + " s" + std::to_string(metric.value) + "\n";
   for (const OutputBinding& gradient : program.gradients)

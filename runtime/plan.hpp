@@ -96,9 +96,11 @@ struct Check {
 struct TermReport {
   std::string name;
   int value = 0;         ///< scalar that the program writes, before the weight
-  int weight = -1;       ///< scalar that the host may set; -1 for a watched term, whose contribution is exactly 0
+  int weight = -1;       ///< scalar that multiplies it; -1 for a watched term, whose contribution is exactly 0
   int denominator = -1;  ///< scalar: what a weighted term divided by, 0 where it had no valid entry; -1: not weighted
   bool regularizer = false;  ///< a part beside the loss terms: normalized weights leave it out
+  int given = -1;            ///< scalar that the host sets, where the program computes the weight from it; -1: `weight`
+  int settable() const { return given >= 0 ? given : weight; }
   bool operator==(const TermReport&) const = default;
 };
 

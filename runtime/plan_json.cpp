@@ -125,6 +125,7 @@ Json write(const Program& program) {
     json["terms"].push_back({{"name", term.name}, {"value", term.value}, {"weight", term.weight}});
     if (term.regularizer) json["terms"].back()["regularizer"] = true;
     if (term.denominator >= 0) json["terms"].back()["denominator"] = term.denominator;
+    if (term.given >= 0) json["terms"].back()["given"] = term.given;
   }
   json["metrics"] = Json::array();
   for (const MetricReport& metric : program.metrics) {
@@ -373,7 +374,8 @@ Program read_program(const Reader& reader) {
   reader["terms"].each([&](const Reader& item) {
     program.terms.push_back({item["name"].text(), item["value"].index(), item["weight"].index(-1),
                              item.has("denominator") ? item["denominator"].index() : -1,
-                             item.has("regularizer") && item["regularizer"].flag()});
+                             item.has("regularizer") && item["regularizer"].flag(),
+                             item.has("given") ? item["given"].index() : -1});
   });
   reader["metrics"].each([&](const Reader& item) {
     program.metrics.push_back(

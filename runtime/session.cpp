@@ -293,7 +293,7 @@ struct Session::State {
   void find_weights() {
     for (const Program& program : plan->programs)
       for (const TermReport& term : program.terms)
-        if (const auto at = static_cast<std::size_t>(term.weight); term.weight >= 0 && !term.regularizer)
+        if (const auto at = static_cast<std::size_t>(term.settable()); term.weight >= 0 && !term.regularizer)
           if (std::find(weights.begin(), weights.end(), at) == weights.end()) weights.push_back(at);
   }
 
@@ -500,7 +500,7 @@ void Session::set_weight(std::string_view term, double weight) {
   for (const Program& program : state_->plan->programs)
     for (const TermReport& report : program.terms)
       if (report.name == term && report.weight >= 0) {
-        state_->take(static_cast<std::size_t>(report.weight), weight);
+        state_->take(static_cast<std::size_t>(report.settable()), weight);
         return;
       }
   throw Error(ErrorCode::invalid_argument,

@@ -71,7 +71,7 @@ void check_parameters(const Plan& plan) {
 bool is_weight(const Plan& plan, int scalar) {
   for (const Program& program : plan.programs)
     for (const TermReport& term : program.terms)
-      if (term.weight == scalar) return true;
+      if (term.settable() == scalar) return true;
   return false;
 }
 
@@ -261,7 +261,7 @@ class ProgramCheck {
     for (const Check& check : program_.checks) check_check(check);
     for (const TermReport& term : program_.terms) {
       check_ref({BufferRef::Space::scalar, term.value}, name_ + " term " + term.name);
-      for (const int scalar : {term.weight, term.denominator})
+      for (const int scalar : {term.weight, term.denominator, term.given})
         if (scalar >= 0) check_ref({BufferRef::Space::scalar, scalar}, name_ + " term " + term.name);
     }
     for (const MetricReport& metric : program_.metrics)

@@ -73,6 +73,8 @@ std::vector<TermCost> term_costs(const Model& model, const ExplainOptions& optio
   if (!model.spec.train || !model.spec.loss) return costs;
   const StepCost all = step_cost(model, options, "");
   for (const TermExplanation& term : explanation.terms) {
+    const auto& terms = model.spec.loss->terms;  // parts (regularizers, learned weights) go with what they belong to
+    if (std::none_of(terms.begin(), terms.end(), [&](const TermSpec& of) { return of.name == term.name; })) continue;
     const bool asked = term.name == options.without;
     if (!asked && term.role == TermRole::excluded) continue;
     if (!asked && !options.term.empty() && term.name != options.term) continue;

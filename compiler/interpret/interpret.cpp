@@ -51,7 +51,7 @@ void Interpreter::follow_schedules(std::uint64_t updates) {
     if (graph.at(id).schedule) at(id) = value_at(*graph.at(id).schedule, updates);
   for (const LossTerm& term : training_.terms) {
     if (term.weight == none) continue;
-    if (!graph.at(term.weight).schedule) at(term.weight) = term.given_weight;
+    if (!graph.at(term.settable()).schedule) at(term.settable()) = term.given_weight;
     if (!term.regularizer) sum += at(term.weight);
   }
   if (!training_.normalized) return;
@@ -105,7 +105,7 @@ double Interpreter::total() const {
   for (const LossTerm& term : training_.terms)
     if (term.role == TermRole::trained) {
       const double weight = value(term.weight)[0];
-      sum += weight == 0 ? 0 : weight * value(term.value)[0];
+      sum += weight == 0 ? 0 : weight * value(term.shown())[0];
     }
   return sum;
 }

@@ -93,7 +93,9 @@ struct LossTerm {
   ValueId at = none;           ///< the node the user named
   ValueId prediction = none;   ///< what the loss reads: `at`, or the logits behind it
   ValueId value = none;        ///< the scalar result; none for an excluded term
-  ValueId weight = none;       ///< trained only: the scalar input that seeds the reverse sweep
+  ValueId weight = none;       ///< trained only: the scalar that seeds the reverse sweep
+  ValueId given = none;        ///< the scalar that the host sets, where `weight` is computed from it
+  ValueId reported = none;     ///< what reports and totals show, where it is not `value`
   double constant_weight = 1;  ///< what multiplies its value in the first step: of a schedule the first value, and
                                ///< divided by the sum where weights are normalised
   double given_weight = 1;     ///< the same before it is divided
@@ -102,8 +104,11 @@ struct LossTerm {
   std::set<std::string> skip = {};  ///< layers whose parameters get nothing from this term
   std::set<std::string> only = {};  ///< not empty: the only layers whose parameters do
   std::string excluded_by = {};     ///< the entry of `exclude` that took it out
-  bool regularizer = false;         ///< a layer's; `at` is the parameter or the layer's node
+  bool regularizer = false;  ///< a layer's; `at` is the parameter or the layer's node; or a learned weight's part
   Place place = {};
+
+  ValueId settable() const { return given == none ? weight : given; }
+  ValueId shown() const { return reported == none ? value : reported; }
 };
 
 struct MetricNode {
@@ -122,6 +127,7 @@ struct TrainingGraph {
       {};                          ///< parameter → its gradient, only of parameters that a trained term reaches
   std::vector<ValueId> taps = {};  ///< values that the host wants to read
   bool normalized = false;         ///< each step divides the trained terms' weights by their sum
+  bool uncertain = false;          ///< the trained terms' weights are learned
 };
 
 /// Stable text: one live node a line, types on every value, sections named.

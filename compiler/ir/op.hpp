@@ -118,6 +118,8 @@ struct OpDef {
       false;  ///< loss, metric: an i32 target with `one_hot` is read as classes, without a one-hot tensor
   bool integer_target = false;   ///< loss, metric: the target must be i32 classes, without a class axis (sparse_…)
   bool no_target = false;        ///< loss `value`, metric `mean`: takes no target
+  bool classification = false;   ///< loss: compares classes or distributions, so that a learned weight takes it whole,
+                                 ///< not its half (uncertainty)
   bool entry_each = false;       ///< loss, metric: the unreduced loss has a number for every entry of the node, not one
                                  ///< for every row along the last axis
   bool target_gradient = false;  ///< loss: its gradient gives that of the target too, where the node's attribute

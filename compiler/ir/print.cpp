@@ -74,7 +74,7 @@ std::string describe(const Graph& graph, const LossTerm& term) {
   if (term.role == TermRole::excluded) return text + ": left out by exclude \"" + term.excluded_by + "\"\n";
   if (term.prediction != term.at) text += " (reads " + graph.at(term.prediction).name + ")";
   if (term.role == TermRole::watched) return text + ": watched, weight 0\n";
-  const std::optional<Schedule> schedule = term.weight == none ? std::nullopt : graph.at(term.weight).schedule;
+  const std::optional<Schedule> schedule = term.weight == none ? std::nullopt : graph.at(term.settable()).schedule;
   return text + ": weight " + (schedule ? to_string(*schedule) : shortest(term.given_weight)) + "\n";
 }
 
@@ -88,6 +88,7 @@ std::string print(const TrainingGraph& training) {
   if (!training.terms.empty()) text += "terms\n";
   for (const LossTerm& term : training.terms) text += describe(graph, term);
   if (training.normalized) text += "  weights divided by their sum\n";
+  if (training.uncertain) text += "  weights learned\n";
   text += sections(graph);
   if (!training.gradients.empty()) text += "gradients\n";
   for (const auto& [parameter, gradient] : training.gradients)

@@ -104,6 +104,7 @@ const OpDef binary_focal_crossentropy{
     .lower = lower,
     .reference = entries_reference<error>,
     .logits_behind = "sigmoid",
+    .classification = true,
     .examples = {{.name = "logits",
                   .inputs = {batched({5}), batched({5})},
                   .attributes = {{"from_logits", true}},

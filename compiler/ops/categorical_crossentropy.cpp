@@ -67,6 +67,7 @@ const OpDef categorical_crossentropy{
     .reference = crossentropy_reference<false>,
     .logits_behind = "softmax",
     .class_target = true,
+    .classification = true,
     .target_gradient = true,
     .examples = {{.name = "one_hot",
                   .inputs = {batched({4}), batched({}, DType::i32)},

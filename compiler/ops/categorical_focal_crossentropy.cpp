@@ -97,6 +97,7 @@ const OpDef categorical_focal_crossentropy{
     .reference = rows_reference<value>,
     .logits_behind = "softmax",
     .class_target = true,
+    .classification = true,
     .examples = {{.name = "one_hot",
                   .inputs = {batched({4}), batched({}, DType::i32)},
                   .attributes = {{"from_logits", true}, {"one_hot", std::int64_t{4}}},

@@ -62,6 +62,7 @@ const OpDef categorical_hinge{
     .lower = lower,
     .reference = rows_reference<value>,
     .class_target = true,
+    .classification = true,
     .examples =
         {{.name = "one_hot",
           .inputs = {batched({4}), batched({}, DType::i32)},

@@ -34,6 +34,7 @@ const OpDef dice{
     .gradient = gradient,
     .lower = lower,
     .reference = reference,
+    .classification = true,
     .examples = overlap_examples(),
     .internals = {&dice_gradient},
 };

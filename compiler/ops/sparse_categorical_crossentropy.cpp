@@ -37,6 +37,7 @@ const OpDef sparse_categorical_crossentropy{
     .reference = crossentropy_reference<true>,
     .logits_behind = "softmax",
     .integer_target = true,
+    .classification = true,
     .examples = {{.name = "logits",
                   .inputs = {batched({4}), batched({}, DType::i32)},
                   .attributes = {{"from_logits", true}},

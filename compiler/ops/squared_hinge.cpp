@@ -50,6 +50,7 @@ const OpDef squared_hinge{
     .gradient = gradient,
     .lower = lower,
     .reference = entries_reference<error>,
+    .classification = true,
     .examples =
         {{.name = "signs", .inputs = {batched({5}), batched({5})}, .fill = signs},
          {.name = "image",

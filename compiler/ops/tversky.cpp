@@ -41,6 +41,7 @@ const OpDef tversky{
     .gradient = gradient,
     .lower = lower,
     .reference = reference,
+    .classification = true,
     .examples = overlap_examples(),
     .internals = {&tversky_gradient},
 };

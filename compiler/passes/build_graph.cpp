@@ -5,7 +5,9 @@
 #include <set>
 
 #include "compiler/ir/op.hpp"
+#include "compiler/passes/measure.hpp"
 #include "compiler/passes/passes.hpp"
+#include "compiler/passes/weighing.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
@@ -28,6 +30,7 @@ class Builder {
       graph_.add_value(std::move(value));
     }
     for (const LayerSpec* layer : in_order()) add_layer(*layer);
+    if (spec_.loss && spec_.loss->combine == "uncertainty") add_log_variances();
     add_scheduled();
     set_outputs();
     WEIR_CHECK(failed_.empty() || diagnostics_.has_errors(), "a layer was left out without a word");
@@ -98,6 +101,19 @@ class Builder {
       if (operand.kind == OperandKind::scalar)
         node.operands.push_back(find_attribute(*node.op, operand.name) ? none : graph_.scalar(operand.name));
     if (!layer.schedules.empty()) scheduled_.push_back(&layer);
+  }
+
+  /// "<term>.log_variance", the parameter behind a learned weight. A term that is left out or only watched has one too,
+  /// which nothing moves: weights fit whatever a run left out.
+  void add_log_variances() {
+    for (const TermSpec& term : spec_.loss->terms) {
+      Value value{.name = term.name + ".log_variance", .kind = ValueKind::parameter, .type = unbatched({1})};
+      value.axes = "o";
+      value.layer = term.name;
+      value.initializer = {"zeros", {}, {}};
+      value.trainable = !is_watched(term) && excluded_by(*spec_.loss, term).empty();
+      graph_.add_value(std::move(value));
+    }
   }
 
   /// Named "<operand>.<layer>", after all parameters, which have names of that form too and keep theirs.

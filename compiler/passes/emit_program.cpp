@@ -215,19 +215,21 @@ class Emitter {
     for (const auto& [value, id] : low_.gradients) bind_gradient(value, id);
     for (const LossTerm& term : training_.terms)
       if (term.value != none)
-        program_.terms.push_back({term.name, scalar(graph.at(term.value).name),
-                                  term.role == TermRole::trained ? weight(term) : -1, denominator(term.node),
-                                  term.regularizer});
+        program_.terms.push_back({term.name, scalar(graph.at(term.shown()).name),
+                                  term.role == TermRole::trained ? scalar(graph.at(term.weight).name) : -1,
+                                  denominator(term.node), term.regularizer, settable_weight(term)});
     for (const MetricNode& metric : training_.metrics)
       if (metric.value != none)
         program_.metrics.push_back({metric.name, scalar(graph.at(metric.value).name), denominator(metric.node)});
     if (program_.kind == ProgramKind::train) add_checks();
   }
 
-  int weight(const LossTerm& term) {
-    const int at = scalar_of(term.weight);
+  /// Sets its first value; -1 where it is the weight itself.
+  int settable_weight(const LossTerm& term) {
+    if (term.role != TermRole::trained) return -1;
+    const int at = scalar_of(term.settable());
     plan_.scalars[index(at)].initial = term.given_weight;
-    return at;
+    return term.given == none ? -1 : at;
   }
 
   /// What a weighted loss or metric is divided by; -1 for others.

@@ -43,6 +43,12 @@ void add_node(TrainingGraph& training, const ParameterRule& rule, LossTerm& term
   term.weight = add_weight(graph, term.name, std::nullopt);
 }
 
+/// The loss is computed for it and gets no gradient.
+LossTerm log_variance_alone(Graph& graph, const TermSpec& term, Diagnostics& diagnostics) {
+  const Measure loss = add_measure(graph, term, "loss." + term.name, Section::loss, true, diagnostics);
+  return add_log_variance(graph, term, loss.value, add_weight(graph, term.name + ".log_variance", std::nullopt));
+}
+
 std::string excluding_entry(const Spec& spec, const LayerSpec& layer) {
   for (const auto& entry : spec.loss->exclude)
     if (entry.value == layer.name) return entry.value;
@@ -94,10 +100,13 @@ void add_regularizers_alone(const Spec& spec, TrainingGraph& training, const Tra
     term.regularizer = true;
     term.excluded_by = listed.excluded_by;
     term.role = listed.name == only_term ? TermRole::trained : TermRole::excluded;
-    if (term.role == TermRole::trained)
+    if (term.role == TermRole::trained) {
       for (const LayerSpec& layer : spec.layers)
         for (const ParameterRule& rule : layer.regularizers)
           if (rule.name == only_term) add_node(training, rule, term, diagnostics);
+      for (const TermSpec& of : spec.loss->terms)
+        if (of.name + ".log_variance" == only_term) term = log_variance_alone(training.graph, of, diagnostics);
+    }
     training.terms.push_back(std::move(term));
   }
 }

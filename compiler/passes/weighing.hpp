@@ -16,7 +16,12 @@ bool is_watched(const TermSpec& term);
 /// The scalar "weight.<term>".
 ValueId add_weight(Graph& graph, const std::string& term, std::optional<Schedule> schedule);
 
-/// With "combine": "normalized", the weights of the trained terms are divided by their sum.
+/// The terms of the loss section are there, and nothing behind them. "normalized": the weights of the trained ones are
+/// divided by their sum. "uncertainty": each gets a weight computed from its parameter "<term>.log_variance", and a
+/// part of the total of that name, which trains the parameter.
 void combine(const LossSpec& loss, TrainingGraph& training);
+
+/// The part of the term's learned weight: `loss` is its value, `weight` the scalar that the host sets.
+LossTerm add_log_variance(Graph& graph, const TermSpec& term, ValueId loss, ValueId weight);
 
 }  // namespace weir

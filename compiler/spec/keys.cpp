@@ -142,10 +142,11 @@ Keys loss_keys() {
              .words = {"warn", "error", "allow"}}),
       {.value = {.name = "combine",
                  .type = word,
-                 .doc = "sum: weights as they are; normalized: divided by their sum in each step",
+                 .doc = "sum: weights as they are; normalized: divided by their sum in each step; uncertainty: each "
+                        "term learns a factor of its own",
                  .standard = std::string("sum"),
-                 .words = {"sum", "normalized"}},
-       .later_words = {"uncertainty", "gradnorm", "pcgrad"}},
+                 .words = {"sum", "normalized", "uncertainty"}},
+       .later_words = {"gradnorm", "pcgrad"}},
       later("supervise", "losses at many nodes"),
       later("distill", "a teacher's nodes as targets"),
   };

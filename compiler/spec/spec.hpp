@@ -84,7 +84,7 @@ struct LossSpec {
   std::vector<TermSpec> terms;                ///< file order
   std::vector<Located<std::string>> exclude;  ///< nodes or terms, from the file and then from flags
   std::string unreached = "warn";             ///< "warn" | "error" | "allow"
-  std::string combine = "sum";                ///< "sum" | "normalized"
+  std::string combine = "sum";                ///< "sum" | "normalized" | "uncertainty"
   Place place;
 };
 
