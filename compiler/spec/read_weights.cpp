@@ -92,12 +92,6 @@ void read_entry_weights(Sections& sections, const std::string& subject, const Ob
         .help = "add \"sample_weight\": {\"input\": NAME}, or use \"mean\"";
   if (term.attributes.has("class_weight") && sections.spec.numerics == "pytorch")
     term.attributes.set("numerics", std::string("pytorch"));  // a mean divides by the sum of the class weights
-  const bool weighted = term.sample_weight || term.mask || reader.meant("class_weight") || reader.meant("ignore_class");
-  if (term.target.gradient && weighted)
-    sections.reading
-        .error("E0210", term.target.place,
-               fmt::format("{}: a gradient into the target of a term with weights is not supported yet", subject))
-        .help = "leave \"gradient\" or the weights out";
 }
 
 }  // namespace weir
