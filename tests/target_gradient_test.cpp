@@ -99,6 +99,9 @@ TEST_CASE("a target that was to learn and cannot is warned of") {
   CHECK(warnings(model("huber", "tanh", R"(, "stop_at": ["right"])")) == Names{"W0424"});
   CHECK(warnings(model("huber", "tanh", R"(, "only": ["left"])")) == Names{"W0424"});
   CHECK(warnings(model("huber", "tanh", R"(, "only": ["right"])")) == Names{});
+  const std::string weighted = with(model("huber", "tanh", R"(, "sample_weight": { "input": "w" })"),
+                                    R"("x": { "shape": [6] })", R"("x": { "shape": [6] }, "w": { "shape": [] })");
+  CHECK(warnings(weighted) == Names{});  // weights are no target
 }
 
 TEST_CASE("every loss that can gives the derivative by its target, against central differences") {
