@@ -156,7 +156,7 @@ TEST_CASE("what a mask leaves out is not read: NaN there changes no number, in d
   int compared = 0;
   for_each_case([&](const Json& group, const Json& recorded, Learner learner) {
     RecordedTerm term(group, recorded, learner);
-    if (!term.has("mask")) return;
+    if (!term.has("mask") || group.at("attributes").contains("axis")) return;  // moved, so read throughout
     const Array mask = term.operand("mask");
     for (const char* name : {"prediction", "target"}) {
       const bool fed = learner == Learner::target && name == std::string("prediction");  // inputs are checked

@@ -67,7 +67,7 @@ class RecordedTerm {
         numerics = value.get<std::string>();
       else if (name == "class_weight")
         given.set(name, value.get<std::vector<double>>());
-      else if (name == "ignore_class")
+      else if (name == "ignore_class" || name == "axis")
         given.set(name, value.get<std::int64_t>());
       else if (value.is_boolean())
         given.set(name, value.get<bool>());

@@ -322,6 +322,34 @@ def images():
     return groups
 
 
+def along_another_axis():
+    """[2, 3, 2] with the classes on axis -2: the unreduced loss is [2, 2]. TensorFlow's sparse one cannot; PyTorch can."""
+    dims, rows = [2, 3, 2], [2, 2, 3]
+    _, entries, mask = sample_weights(rows, "")
+    turned = lambda value: np.ascontiguousarray(np.moveaxis(value, -1, -2))
+    cases = [Weighting("none", {"reduction": "mean"}),
+             Weighting("samples", {"reduction": "sum"}, {"sample_weight": np.array([0.5, 2.0])}),
+             Weighting("mask and entries", {"reduction": "mean"}, {"mask": mask, "sample_weight": entries})]
+    of_classes = cases + [Weighting("everything", {"reduction": "mean", "class_weight": CLASS_TABLE, "ignore_class": 0},
+                                    {"mask": mask, "sample_weight": entries})]
+    groups = []
+    for form, prediction in (("logits", LOGITS), ("probabilities", ROWS)):
+        point, dense = turned(prediction["prediction"]), turned(DENSE["target"])
+        for op in ("categorical_crossentropy", "categorical_focal_crossentropy", "sparse_categorical_crossentropy"):
+            target = CLASSES if op.startswith("sparse") else dense
+            groups.append(Group(op, "along axis -2", {"prediction": point, "target": target}, of_classes, form,
+                                {"from_logits": form == "logits", "axis": -2},
+                                TORCH.get(op), op in TARGET_GRADIENTS))
+    shifted = {key: turned(value) + 0.0625 for key, value in numbers("cosine").items()}
+    groups.append(Group("cosine_similarity", "along axis -2", shifted, cases, "", {"axis": -2}, TORCH["cosine_similarity"],
+                        True))
+    for op in sorted(BINARY):
+        binary = {"prediction": turned(LOGITS["prediction"]), "target": turned(bits("losses binary", DIMS))}
+        groups.append(Group(op, "along axis -2", binary, cases, "logits", {"from_logits": True, "axis": -2},
+                            TORCH.get(op), op in TARGET_GRADIENTS))
+    return groups
+
+
 # --- Profile pytorch --------------------------------------------------------------------------------------------------
 
 
@@ -350,7 +378,7 @@ def profile_groups():
 
 
 def groups():
-    made = full_groups() + of_classes() + kinks() + images() + profile_groups()
+    made = full_groups() + of_classes() + kinks() + images() + along_another_axis() + profile_groups()
     for group in made:
         for key, value in group.operands.items():
             assert value.dtype.kind == "i" or (value == value.astype("float32")).all(), (group.op, group.name, key)

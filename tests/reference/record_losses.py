@@ -56,6 +56,8 @@ def keras_loss(op, attributes, reduction):
     keywords = {key: value for key, value in attributes.items() if key not in SPEC_ONLY}
     if op == "sparse_categorical_crossentropy" and "ignore_class" in attributes:
         keywords["ignore_class"] = attributes["ignore_class"]
+    if "axis" in keywords:
+        keywords["axis"] = 3 + keywords["axis"]  # TensorFlow's crossentropy fails on -2
     make = OWN.get(op) or getattr(losses, CLASSES.get(op) or "".join(word.capitalize() for word in op.split("_")))
     return make(reduction=reduction, **keywords)
 
@@ -69,6 +71,8 @@ def entry_weights(group, case, unreduced):
     if "class_weight" not in attributes and "ignore_class" not in attributes:
         return mask, sample, None
     target = operands["target"]
+    if target.dtype.kind == "f":
+        target = np.moveaxis(target, attributes.get("axis", -1), -1)
     rows = target.reshape(-1, 1) if target.dtype.kind == "i" else target.reshape(-1, target.shape[-1])
     of_class = None
     if "class_weight" in attributes:
@@ -122,7 +126,8 @@ def by_torch(group, case):
     prediction.requires_grad_(True)
     if group.target_gradient:
         target.requires_grad_(True)
-    unreduced = group.torch(prediction, target, attributes)
+    last = lambda v: v.movedim(attributes.get("axis", -1), -1) if v.dim() == prediction.dim() else v
+    unreduced = group.torch(last(prediction), last(target), attributes)
     mask, sample, of_class = entry_weights(group, case, tuple(unreduced.shape))
     if group.op.startswith("sparse") and "ignore_class" in attributes:
         kept = operands["target"] != attributes["ignore_class"]
@@ -143,7 +148,8 @@ def by_torch(group, case):
 
 
 def record(group, case):
-    of_pytorch = group.attributes.get("numerics") == "pytorch"
+    turned = group.op.startswith("sparse") and "axis" in group.attributes  # TensorFlow's cannot
+    of_pytorch = turned or group.attributes.get("numerics") == "pytorch"
     numbers = by_torch(group, case) if of_pytorch else by_keras(group, case)
     if not all(np.isfinite(one).all() for one in numbers):
         raise RuntimeError(f"{group.op} {group.name} {case.name}: not finite: {numbers}")
