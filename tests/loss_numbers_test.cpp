@@ -124,7 +124,7 @@ TEST_CASE("no loss, form, reduction, weighting, learning side or profile of the 
   for_each_case([&](const Json& group, const Json& recorded, Learner learner) {
     const std::string op = group.at("op");
     if (group.at("attributes").contains("numerics"))
-      seen.insert(op + ", profile pytorch");
+      seen.insert(op + ", profile pytorch by " + name_of(learner));
     else
       seen.insert(op + " " + group.at("form").get<std::string>() + ", " +
                   recorded.at("attributes").at("reduction").get<std::string>() + ", " +
@@ -136,7 +136,9 @@ TEST_CASE("no loss, form, reduction, weighting, learning side or profile of the 
   for (const OpDef* op : ops_table()) {
     if (op->role != Role::loss) continue;
     const std::string name(op->name);
-    if (!op->pytorch.empty()) want(name + ", profile pytorch");
+    for (const Learner learner : {Learner::prediction, Learner::target})
+      if (!op->pytorch.empty() && (learner == Learner::prediction || op->target_gradient))
+        want(name + ", profile pytorch by " + name_of(learner));
     for (const std::string_view reduction : find_attribute(*op, "reduction")->words) {
       if (!takes_weights(*op) && reduction != "mean" && reduction != "sum") continue;  // one number for the batch
       for (const char* form : {"logits", "probabilities"})

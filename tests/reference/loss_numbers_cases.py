@@ -353,7 +353,7 @@ def along_another_axis():
 # --- Profile pytorch --------------------------------------------------------------------------------------------------
 
 
-def of_pytorch(op, operands, form="", classes=False):
+def of_pytorch(op, operands, form="", classes=False, learns=False):
     samples, entries, mask = sample_weights(DIMS, op)
     cases = []
     for reduction in ("mean", "sum", "batch_mean"):
@@ -364,17 +364,18 @@ def of_pytorch(op, operands, form="", classes=False):
         else:
             cases += [Weighting("none", keys), Weighting("mask and entries", keys, {"mask": mask, "sample_weight": entries})]
     attributes = {"numerics": "pytorch", **({"from_logits": form == "logits"} if form else {})}
-    return Group(op, "profile pytorch", operands, cases, form, attributes, TORCH[op])
+    return Group(op, "profile pytorch", operands, cases, form, attributes, TORCH[op], learns)
 
 
 def profile_groups():
     zeros = {"prediction": ROWS["prediction"], "target": one_hot(CLASSES, 3)}
     yes_or_no = {"prediction": inner("losses binary", DIMS), "target": bits("losses binary", DIMS)}
-    return [of_pytorch("kl_divergence", {**ROWS, **DENSE}), of_pytorch("kl_divergence", zeros),
-            of_pytorch("cosine_similarity", {key: value + 0.0625 for key, value in numbers("cosine").items()}),
-            of_pytorch("poisson", positive()), of_pytorch("binary_crossentropy", yes_or_no, "probabilities"),
-            of_pytorch("sparse_categorical_crossentropy", {**LOGITS, "target": CLASSES}, "logits", True),
-            of_pytorch("categorical_crossentropy", {**LOGITS, "target": one_hot(CLASSES, 3)}, "logits", True)]
+    return [of_pytorch("kl_divergence", {**ROWS, **DENSE}, learns=True), of_pytorch("kl_divergence", zeros),
+            of_pytorch("cosine_similarity", {key: value + 0.0625 for key, value in numbers("cosine").items()},
+                       learns=True),
+            of_pytorch("poisson", positive(), learns=True),
+            of_pytorch("binary_crossentropy", yes_or_no, "probabilities", learns=True),
+            of_pytorch("sparse_categorical_crossentropy", {**LOGITS, "target": CLASSES}, "logits", True)]
 
 
 def groups():

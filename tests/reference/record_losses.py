@@ -142,6 +142,12 @@ def by_torch(group, case):
         "mean_with_sample_weight": (m * s).sum(),
     }[attributes["reduction"]]
     value = (torch.where(m == 0, 0.0, unreduced) * m * s * c).sum() / divisor
+    if by_classes and attributes["reduction"] in ("mean", "sum"):  # what PyTorch itself makes of class weights
+        table = torch.tensor(attributes["class_weight"], dtype=torch.float64)
+        rows = prediction.reshape(-1, prediction.shape[-1]), target.reshape(-1)
+        direct = torch.nn.functional.cross_entropy(*rows, table, reduction=attributes["reduction"],
+                                                   ignore_index=attributes.get("ignore_class", -100))
+        assert abs(float((direct - value).detach())) < 1e-14, (direct, value)
     value.backward()
     gradients = [prediction.grad.numpy()] + ([target.grad.numpy()] if group.target_gradient else [])
     return [value.detach().numpy(), *gradients]
