@@ -24,7 +24,7 @@ FOLDERS = ["compiler", "runtime", "tests", "models", "schemas", "docs", "bench",
 FILES = ["CMakeLists.txt", "CMakePresets.json", "README.md", "dev", ".clang-format"]
 # Where most mutants die, so that they do so quickly; the whole suite decides about the others.
 ABOUT_SOURCES = "--source-file-exclude=*layering_test.cpp,*docs_test.cpp"  # they see that mutants are no good style
-FIRST = ["op_examples", "op_numbers", "loss_kernels", "elementwise_kernels", "routing", "verify"]
+FIRST = ["op_examples", "op_numbers", "loss_numbers", "loss_kernels", "elementwise_kernels", "routing", "verify"]
 
 SWITCH = """// Written by tests/mutants.py.
 #pragma once

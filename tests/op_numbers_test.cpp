@@ -164,7 +164,8 @@ class RecordedNode {
   std::vector<ValueId> results_, gradients_;
 };
 
-/// Recorded for the day when they work; today infer refuses them with "not supported yet" or a constraint.
+/// Refused by the op alone. Of losses along another axis than the last, a pass moves the axis (loss_numbers_test); the
+/// others are recorded for the day when they work.
 bool is_for_later(const OpDef& op, const Json& recorded) {
   const Json& attributes = recorded.at("attributes");
   if (attributes.contains("axis") && attributes.at("axis") != -1 && (op.name == "softmax" || op.role != Role::layer))

@@ -119,17 +119,30 @@ TEST_CASE("what the file says itself differs in no profile") {
   for (const ProfileDifference& one : profile_differences(parsed(text))) CHECK(one.where.front() != "output");
 }
 
-TEST_CASE("in profile pytorch a target does not learn where the formula is another") {
-  const std::string text = R"({"format": "weir/1", "numerics": "pytorch", "inputs": {"x": {"shape": [3]}},
+TEST_CASE("in profile pytorch a target of 0 gets no gradient from its divergence, and floored logarithms stay finite") {
+  const std::string text = R"({"format": "weir/1", "numerics": "pytorch", "inputs": {"x": {"shape": [2]}},
     "layers": [{"name": "a", "type": "dense", "from": "x", "units": 2, "activation": "softmax"},
-               {"name": "b", "type": "dense", "from": "x", "units": 2, "activation": "softmax"}],
+               {"name": "b", "type": "dense", "from": "x", "units": 2, "activation": "relu"}],
     "loss": {"terms": {"error": {"type": "kl_divergence", "at": "a", "target": {"node": "b", "gradient": true}}}},
-    "train": {"optimizer": {"type": "sgd"}}})";
-  const Compiled refused = compile(text);
-  CHECK_FALSE(refused.plan);
-  CHECK(refused.diagnostics.to_text().find("a gradient into the target of kl_divergence in profile pytorch is not "
-                                           "supported yet") != std::string::npos);
-  CHECK(compile(with(text, "kl_divergence", "mean_squared_error")).plan);
+    "train": {"optimizer": {"type": "sgd"}, "batch_size": 1}})";
+  const Tensor x = made_up({1, 2}, 1);
+  Session session(compiled(text), {.seed = 1});
+  for (const char* name : {"a.kernel", "b.kernel"}) session.set_parameter(name, Tensor(DType::f32, {2, 2}));
+  Tensor bias(DType::f32, {2});
+  bias.data<float>()[1] = 0.5f;  // b is [0, 0.5], a [0.5, 0.5]
+  session.set_parameter("a.bias", Tensor(DType::f32, {2}));
+  session.set_parameter("b.bias", bias);
+  CHECK(session.gradient_step({{"x", x}}).total == 0);
+  CHECK(session.gradient("b.bias").data<float>()[0] == 0);
+  CHECK(session.gradient("b.bias").data<float>()[1] == doctest::Approx(0.5));  // (log 0.5 - log 0.5 + 1) / 2 classes
+  const std::string floored = with(with(with(text, "kl_divergence", "binary_crossentropy"), "softmax", "relu"),
+                                   R"("at": "a")", R"("at": "a", "from_logits": false)");
+  Session certain(compiled(floored), {.seed = 1});
+  for (const char* name : {"a.kernel", "b.kernel"}) certain.set_parameter(name, Tensor(DType::f32, {2, 2}));
+  certain.set_parameter("a.bias", Tensor(DType::f32, {2}));
+  certain.set_parameter("b.bias", bias);  // a is [0, 0]
+  certain.gradient_step({{"x", x}});
+  CHECK(certain.gradient("b.bias").data<float>()[1] == doctest::Approx(100.0 / 2));
 }
 
 TEST_CASE("in profile pytorch a mean with class weights divides by the weights that it meets") {

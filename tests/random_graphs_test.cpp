@@ -51,7 +51,7 @@ double largest_difference(const Tensor& found, const Array& expected) {
 /// What all models together came to: a test that compares nothing fails.
 struct Tally {
   int models = 0, near_kinks = 0, gradients = 0, telling = 0, cut = 0, slopes = 0, dead_slopes = 0,
-      learning_targets = 0;
+      learning_targets = 0, masks = 0, sample_weights = 0, class_weights = 0, weighted_targets = 0;
   std::uint64_t arena = 0, bound = 0;
 };
 
@@ -63,7 +63,7 @@ class Examination {
   void run() {
     spec_.emplace(parsed(model_.spec));
     ++tally_.models;
-    for (const TermSpec& term : spec_->loss->terms) tally_.learning_targets += term.target.gradient ? 1 : 0;
+    for (const TermSpec& term : spec_->loss->terms) count(term);
     draw_values();
     whole_.emplace(computed(trained_graph(*spec_)));
     feed_ = feed_of(parsed(model_.crowd));  // all inputs of both
@@ -84,6 +84,14 @@ class Examination {
 
   void expect(bool holds, const std::string& complaint) {
     if (!holds) complaints_.push_back(complaint);
+  }
+
+  void count(const TermSpec& term) {
+    tally_.learning_targets += term.target.gradient ? 1 : 0;
+    tally_.masks += term.mask ? 1 : 0;
+    tally_.sample_weights += term.sample_weight ? 1 : 0;
+    tally_.class_weights += term.attributes.has("class_weight") || term.attributes.has("ignore_class") ? 1 : 0;
+    tally_.weighted_targets += term.target.gradient && (term.mask || term.sample_weight) ? 1 : 0;
   }
 
   // --- Values
@@ -390,6 +398,10 @@ TEST_CASE("random models compute, train, explain and watch as the specification 
   CHECK(tally.dead_slopes < 0.1 * tally.slopes);
   CHECK(tally.cut > tally.models);
   CHECK(tally.learning_targets > 0.02 * tally.models);
+  CHECK(tally.masks > 0.3 * tally.models);
+  CHECK(tally.sample_weights > 0.3 * tally.models);
+  CHECK(tally.class_weights > 0.1 * tally.models);
+  CHECK(tally.weighted_targets > 0);
   CHECK(static_cast<double>(tally.arena) < 1.05 * static_cast<double>(tally.bound));
 }
 

@@ -3,6 +3,7 @@
 // terms, metrics, taps, and tails that nothing trained reads.
 #pragma once
 
+#include "compiler/ir/op.hpp"
 #include "tests/random_layers.hpp"
 
 namespace weir {
@@ -163,6 +164,34 @@ class ModelMaker : private LayerMaker {
     term["target"]["gradient"] = true;
   }
 
+  /// Masks, weights of samples, entries and classes, ignored classes, smoothed labels; what the op takes of them. By
+  /// dice of their own too.
+  void weigh(Json& term, const NodeInfo& at) {
+    Dice dice(seed_ * 31 + static_cast<std::uint64_t>(made_) + inputs_.size());
+    const OpDef& op = *find_op(term["type"].get<std::string>());
+    const bool weighted = std::any_of(op.operands.begin(), op.operands.end(),
+                                      [](const OperandDef& operand) { return operand.name == "entry_weights"; });
+    if (!weighted || !dice.chance(0.45)) return;
+    Dims entries = at.dims;
+    if (!op.entry_each && !entries.empty()) entries.pop_back();
+    const auto input = [&](const char* stem, double chance) {
+      if (!dice.chance(chance)) return Json();
+      return Json{{"input", add_input(stem, dice.chance(0.3) ? Dims{} : entries, dice.chance(0.3) ? "i32" : "f32")}};
+    };
+    for (const auto& [key, stem] : {std::pair("mask", "mask"), std::pair("sample_weight", "weights")})
+      if (const Json given = input(stem, 0.5); !given.is_null()) term[key] = given;
+    const bool of_input = term.contains("target") && term["target"].contains("input");
+    const bool rows = op.class_target || op.integer_target;
+    const std::int64_t classes = rows && !at.dims.empty() ? at.dims.back() : 2;
+    if (find_attribute(op, "class_weight") && of_input && (rows || at.dims == Dims{1}) && dice.chance(0.7))
+      for (std::int64_t i = 0; i < classes; ++i) term["class_weight"].push_back(dice.number(0.25, 2));
+    if (find_attribute(op, "ignore_class") && of_input && dice.chance(0.5))
+      term["ignore_class"] = classes > 2 ? dice.from_to(-1, classes - 1) : -1;
+    if (find_attribute(op, "label_smoothing") && dice.chance(0.3)) term["label_smoothing"] = dice.number(0.05, 0.3);
+    if (term.contains("sample_weight") && find_attribute(op, "reduction") && dice.chance(0.3))
+      term["reduction"] = "mean_with_sample_weight";
+  }
+
   void say_from_logits(Json& term, const NodeInfo& at, const std::string& behind) {
     if (at.made_by != behind)
       term["from_logits"] = true;
@@ -197,6 +226,7 @@ class ModelMaker : private LayerMaker {
       if (dice_.chance(0.7)) term["weight"] = dice_.number(0.1, 3);
       if (dice_.chance(0.25)) term["reduction"] = dice_.one_of<std::string>({"sum", "batch_mean"});
       if (term.value("reduction", "") == "sum") term["weight"] = dice_.number(0.01, 0.1);  // or training diverges
+      weigh(term, at);
       if (!sure && dice_.chance(0.15)) term["weight"] = 0;
       if (!sure) add_routing(term);
       terms[name + (i ? "b" : "")] = term;
@@ -248,6 +278,7 @@ class ModelMaker : private LayerMaker {
     for (std::int64_t count = dice_.from_to(1, 4); count > 0; --count) {
       const NodeInfo at = dice_.one_of(nodes_);
       Json term = loss_at(at);
+      weigh(term, at);
       const std::string name = "extra_" + std::to_string(++made_);
       if (dice_.chance(0.5))
         term["weight"] = 0;
@@ -259,8 +290,13 @@ class ModelMaker : private LayerMaker {
       entries.insert(entries.begin() + where, {name, term});
     }
     for (auto& [name, term] : entries) crowd_terms_[name] = std::move(term);
-    for (std::int64_t count = dice_.from_to(0, 3); count > 0; --count)
-      metrics_["metric_" + std::to_string(++made_)] = metric_at(dice_.one_of(nodes_));
+    for (std::int64_t count = dice_.from_to(0, 3); count > 0; --count) {
+      const NodeInfo at = dice_.one_of(nodes_);
+      Json metric = metric_at(at);
+      weigh(metric, at);
+      metric.erase("reduction");  // a metric has none
+      metrics_["metric_" + std::to_string(++made_)] = metric;
+    }
   }
 
   bool is_new(const NodeInfo& node, std::size_t trained_layers) const {

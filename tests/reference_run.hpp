@@ -58,7 +58,13 @@ inline Array drawn(const Value& value, std::int64_t batch, std::uint64_t seed, i
   const double fan_in = static_cast<double>(array.count()) /
                         static_cast<double>(std::max<std::int64_t>(1, array.dims.empty() ? 1 : array.dims.back()));
   for (double& x : array.data) {
-    if (value.type.dtype == DType::i32)
+    if (value.name.starts_with("mask"))
+      x = &x == array.data.data() || dice.chance(0.6) ? 1 : 0;
+    else if (value.name.starts_with("weights"))
+      x = dice.chance(0.2)                 ? 0
+          : value.type.dtype == DType::i32 ? 1 + std::floor(2 * dice.uniform())
+                                           : dice.number(0.25, 2);
+    else if (value.type.dtype == DType::i32)
       x = std::floor(dice.uniform() * std::stod(value.name.substr(7)));
     else if (value.name.starts_with("target"))
       x = dice.uniform();
@@ -106,6 +112,12 @@ inline double sum_of_sizes(const Array& array) {
   return sum;
 }
 
+inline ValueId operand_of(const Node& node, std::string_view name) {
+  for (std::size_t i = 0; i < node.operands.size(); ++i)
+    if (node.op->operands[i].name == name) return node.operands[i];
+  return none;
+}
+
 /// What a parameter's gradient is added up from, for a bound of its rounding: more than its largest entry where it
 /// cancels, as for a bias before a batch_normalization or for a target that equals its prediction.
 inline double added_up(const Interpreter& run) {
@@ -118,9 +130,16 @@ inline double added_up(const Interpreter& run) {
   for (const LossTerm& term : training.terms) {
     if (term.role != TermRole::trained) continue;
     const Array& prediction = run.value(term.prediction);
-    const std::string reduction = training.graph.node(term.node).attributes.word("reduction");
+    const Node& node = training.graph.node(term.node);
+    const std::string reduction = node.attributes.word("reduction");
     const double entries = static_cast<double>(prediction.count());
-    const double divisor = reduction == "mean" ? entries : reduction == "sum" ? 1 : prediction.dims.front();
+    double divisor = reduction == "mean" ? entries : reduction == "sum" ? 1 : prediction.dims.front();
+    if (const ValueId weights = operand_of(node, "entry_weights"); weights != none) {
+      const double averaged = entries / static_cast<double>(run.value(weights).count()),
+                   most = largest(run.value(weights));
+      divisor = most == 0 ? 1 : averaged * run.value(operand_of(node, "denominator"))[0] / most;
+      if (reduction != "mean" && reduction != "mean_with_sample_weight") divisor /= averaged;
+    }
     seeds += term.constant_weight * (entries + sum_of_sizes(prediction)) / divisor;
   }
   return std::max(most, seeds);

@@ -150,7 +150,7 @@ bool reader_accepts(const std::string& text) {
 bool beyond_schemas(const std::string& title) {
   return title == "a fraction for an integer" || title == "an initializer's argument out of range" ||
          title == "an initializer's word" || title == "bounds of an initializer the wrong way round" ||
-         title == "a target that learns in a term with weights";
+         title == "smoothed labels beside class weights as PyTorch has them";
 }
 
 /// What only the reader can know: whether names exist, how things fit together, limits on the whole file.

@@ -1,13 +1,9 @@
 // Targets that learn: {"node": X, "gradient": true}. Both sides hear the term, and its routing holds for both.
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "compiler/explain.hpp"
-#include "compiler/interpret/interpret.hpp"
 #include "compiler/verify.hpp"
 #include "runtime/kernel.hpp"
 #include "tests/message_of.hpp"
@@ -67,60 +63,7 @@ std::string problems(const std::string& text) {
 
 using Names = std::vector<std::string>;
 
-/// The gradient of a recorded loss by its target: the node that the loss emits, run in double.
-Array target_gradient(const nlohmann::json& recorded) {
-  const OpDef& op = *find_op(recorded["op"].get<std::string>());
-  Attributes attributes{{"target_gradient", true}, {"reduction", std::string("mean")}};
-  for (const auto& [name, value] : recorded["attributes"].items()) {
-    if (value.is_boolean())
-      attributes.set(name, value.get<bool>());
-    else
-      attributes.set(name, value.get<double>());
-  }
-  const Dims dims = recorded["dims"];
-  TrainingGraph training;
-  Graph& graph = training.graph;
-  for (const char* name : {"prediction", "target"})
-    graph.add_value({.name = name, .kind = ValueKind::input, .type = batched({dims[1]}), .axes = "nc"});
-  for (const char* name : {"rows", "weight"})
-    graph.add_value({.name = name, .kind = ValueKind::scalar, .type = scalar_type()});
-  const ValueId value = graph.add_value({.name = "value", .type = scalar_type()});
-  Node node{.op = &op, .name = "loss", .operands = {0, 1, 2}, .results = {value}};
-  node.attributes = with_defaults(op, std::move(attributes));
-  node.section = Section::loss;
-  GradientContext context(graph, graph.add_node(std::move(node)), {3}, {false, true, false});
-  op.gradient(context);
-  const ValueId gradient = context.results.at(1);
-  Interpreter run(std::move(training), dims[0]);
-  for (const char* name : {"prediction", "target"}) {
-    Array array(dims);
-    array.data = recorded[name].get<std::vector<double>>();
-    run.set(name, std::move(array));
-  }
-  run.set_scalar("weight", 1);
-  run.compute();
-  return run.value(gradient);
-}
-
 }  // namespace
-
-TEST_CASE("the derivatives by the target are those that Keras gives") {
-  const auto recorded = nlohmann::json::parse(read_file("tests/reference/target_gradients/target_gradients.json"));
-  REQUIRE(recorded["cases"].size() == 12);
-  for (const auto& one : recorded["cases"]) {
-    const std::string op = one["op"];
-    CAPTURE(op);
-    const Array found = target_gradient(one);
-    const std::vector<double> expected = one["gradient"];
-    double largest = 0, worst = 0;
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      largest = std::max(largest, std::abs(expected[i]));
-      worst = std::max(worst, std::abs(found[static_cast<std::int64_t>(i)] - expected[i]));
-    }
-    CHECK(worst <= 1e-6 * largest);  // Keras clips through f32 constants here and there
-    CHECK(largest > 0.01);
-  }
-}
 
 TEST_CASE("both sides and everything before them hear the term; without the word, one side does") {
   CHECK(reached(model("mean_squared_error", "tanh")) ==
@@ -156,6 +99,9 @@ TEST_CASE("a target that was to learn and cannot is warned of") {
   CHECK(warnings(model("huber", "tanh", R"(, "stop_at": ["right"])")) == Names{"W0424"});
   CHECK(warnings(model("huber", "tanh", R"(, "only": ["left"])")) == Names{"W0424"});
   CHECK(warnings(model("huber", "tanh", R"(, "only": ["right"])")) == Names{});
+  const std::string weighted = with(model("huber", "tanh", R"(, "sample_weight": { "input": "w" })"),
+                                    R"("x": { "shape": [6] })", R"("x": { "shape": [6] }, "w": { "shape": [] })");
+  CHECK(warnings(weighted) == Names{});  // weights are no target
 }
 
 TEST_CASE("every loss that can gives the derivative by its target, against central differences") {
@@ -174,6 +120,34 @@ TEST_CASE("every loss that can gives the derivative by its target, against centr
     if (!op->logits_behind.empty()) CHECK(problems(model(type, activation, ", \"from_logits\": false")) == "");
     if (find_attribute(*op, "label_smoothing"))
       CHECK(problems(model(type, activation, ", \"label_smoothing\": 0.2")) == "");
+  }
+  CHECK(losses == 10);
+}
+
+TEST_CASE("masks and weights count on both sides alike") {
+  std::size_t losses = 0;
+  for (const OpDef* op : ops_table()) {
+    if (!op->target_gradient) continue;
+    const std::string type(op->name);
+    CAPTURE(type);
+    ++losses;
+    const bool rows = type == "kl_divergence" || type == "categorical_crossentropy";
+    std::string more = R"(, "mask": { "input": "valid" }, "sample_weight": { "input": "w" })";
+    if (type == "categorical_crossentropy") more += R"(, "class_weight": [1, 2, 0.5, 3, 1.5], "ignore_class": 3)";
+    const std::string text =
+        with(model(type, rows ? "softmax" : "sigmoid", more), R"("x": { "shape": [6] })",
+             R"("x": { "shape": [6] }, "valid": { "shape": [], "dtype": "i32" }, "w": { "shape": [] })");
+    CHECK(problems(text) == "");
+    CHECK(problems(with(text, R"("weight": 0.5)", R"("reduction": "mean_with_sample_weight", "weight": 0.5)")) == "");
+    Session session(compiled(text), {.seed = 1, .poison = true});
+    const Tensor x = made_up({3, 6}, 1), w = made_up({3}, 2);
+    const Tensor nobody(DType::i32, {3});
+    const StepResult result = session.gradient_step({{"x", x}, {"w", w}, {"valid", nobody}});
+    CHECK(result.terms[0].value == 0);
+    for (const char* side : {"left.kernel", "right.kernel", "below.kernel"}) {
+      const Tensor gradient = session.gradient(side);
+      for (std::int64_t i = 0; i < gradient.count(); ++i) CHECK(gradient.data<float>()[i] == 0);
+    }
   }
   CHECK(losses == 10);
 }

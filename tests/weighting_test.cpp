@@ -1,92 +1,18 @@
-// Sample weights, masks, class weights and ignored classes: against numbers recorded from Keras and PyTorch, and
-// through whole models.
+// Sample weights, masks, class weights and ignored classes, through whole models.
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
 
 #include "compiler/cli/verify.hpp"
-#include "compiler/passes/measure.hpp"
 #include "runtime/trainer.hpp"
 #include "tests/message_of.hpp"
 #include "tests/models.hpp"
-#include "tests/op_case.hpp"
-#include "tests/recorded_case.hpp"
 
 namespace weir {
 namespace {
 
-using Json = nlohmann::json;
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
-
-// --- Recorded numbers
-
-/// A recorded case as a term at a prediction that is a parameter, through the real passes.
-class RecordedTerm {
- public:
-  explicit RecordedTerm(const Json& recorded) : attributes_(recorded.at("attributes")), term_(term_of(attributes_)) {
-    const Json& operands = recorded.at("operands");
-    example_.batch = operands.at("prediction").at("dims").at(0).get<std::int64_t>();
-    for (const auto& [name, tensor] : operands.items()) add(name, recorded_array(tensor));
-    term_.target.kind = TargetSpec::Kind::input;
-    term_.target.name = "target";
-    if (operands.contains("sample_weight")) term_.sample_weight = Located<std::string>{"sample_weight", {}};
-    if (operands.contains("mask")) term_.mask = Located<std::string>{"mask", {}};
-  }
-
-  OpCase model() {
-    Diagnostics diagnostics;
-    const Measure measure = add_measure(training_.graph, term_, "loss.error", Section::loss, true, diagnostics);
-    INFO(diagnostics.to_text());
-    REQUIRE(measure.node != none);
-    if (attributes_.contains("divide_by"))
-      for (Node& node : training_.graph.nodes)
-        if (node.op->name == "entry_weights")
-          node.attributes.set("divide_by", attributes_.at("divide_by").get<std::string>());
-    LossTerm term{.name = "error"};
-    term.at = term.prediction = measure.at;
-    term.value = measure.value;
-    term.node = measure.node;
-    term.weight = training_.graph.add_value({.name = "weight.error", .kind = ValueKind::scalar, .type = scalar_type()});
-    training_.terms.push_back(std::move(term));
-    return OpCase(*term_.op, example_, std::move(training_), values_);
-  }
-
- private:
-  static TermSpec term_of(const Json& attributes) {
-    TermSpec term;
-    term.name = "error";
-    term.op = find_op(attributes.at("loss").get<std::string>());
-    term.at = {"prediction", {}};
-    term.from_logits = attributes.value("from_logits", false);
-    Attributes given;
-    for (const auto& [name, value] : attributes.items()) {
-      if (name == "class_weight") given.set(name, value.get<std::vector<double>>());
-      if (name == "ignore_class") given.set(name, value.get<std::int64_t>());
-      if (name == "reduction") given.set(name, value.get<std::string>());
-      if (name == "label_smoothing") given.set(name, value.get<double>());
-    }
-    term.attributes = with_defaults(*term.op, std::move(given));
-    return term;
-  }
-
-  void add(const std::string& name, Array array) {
-    TensorType type = batched(Dims(array.dims.begin() + 1, array.dims.end()));
-    if (name == "target" && term_.op->integer_target) type.dtype = DType::i32;
-    Value value{.name = name, .kind = name == "prediction" ? ValueKind::parameter : ValueKind::input, .type = type};
-    value.axes = activation_axes(type.dims.size());
-    training_.graph.add_value(std::move(value));
-    values_.emplace(name, std::move(array));
-  }
-
-  const Json& attributes_;
-  TermSpec term_;
-  Example example_;
-  TrainingGraph training_;
-  std::map<std::string, Array> values_;
-};
-
-// --- Whole models
 
 /// Two terms with a mask of their own on one target, one of them by place; a third on classes with everything at once.
 const std::string model = R"({
@@ -133,33 +59,6 @@ struct Weighted {
 };
 
 }  // namespace
-
-TEST_CASE("weighted losses give the values and gradients of Keras and PyTorch, in double and compiled") {
-  const std::unique_ptr<Target> target = host_target(2);
-  int compared = 0;
-  for (const Json& recorded : recorded_cases("entry_weights")) {
-    INFO(recorded.at("name").get<std::string>());
-    RecordedTerm term(recorded);
-    OpCase model = term.model();
-    Interpreter oracle = model.interpreter();
-    oracle.compute();
-    const double expected = recorded.at("results").at("value").at("values").at(0).get<double>();
-    CHECK(oracle.value("loss.error")[0] == doctest::Approx(expected).epsilon(1e-9));
-    const Array slopes = recorded_array(recorded.at("gradients").at("prediction"));
-    CHECK(deviation(oracle.gradient("prediction"), slopes) <= 1e-9);
-    Session session = model.session(*target);
-    const std::map<std::string, Tensor> inputs = model.inputs();
-    Feed feed;
-    for (const auto& [name, tensor] : inputs) feed.emplace(name, tensor);
-    CHECK(session.gradient_step(feed).terms[0].value == doctest::Approx(expected).epsilon(1e-5));
-    const Tensor gradient = session.gradient("prediction");
-    Array found(slopes.dims);
-    for (std::int64_t i = 0; i < found.count(); ++i) found[i] = static_cast<double>(gradient.data<float>()[i]);
-    CHECK(deviation(found, slopes) <= 1e-5);
-    ++compared;
-  }
-  CHECK(compared > 40);
-}
 
 TEST_CASE("weir verify holds for masks, sample weights, class weights and ignored classes") {
   VerifyOptions options;

@@ -31,12 +31,12 @@ double slope(double x, double t, const Attributes& attributes) {
   return x < 1e-7 || x > 1 - 1e-7 ? 0 : (1 - t) / (1 - x) - t / x;
 }
 
-void lower(LowerContext& c) {
-  const char* of_probabilities =
-      is_pytorch(c.attributes()) ? "binary_crossentropy_floored" : "binary_crossentropy_of_probabilities";
-  lower_entries(c, reads_logits(c.attributes()) ? "binary_crossentropy_of_logits" : of_probabilities,
-                {"label_smoothing"});
+const char* formula(const Attributes& attributes) {
+  if (reads_logits(attributes)) return "binary_crossentropy_of_logits";
+  return is_pytorch(attributes) ? "binary_crossentropy_floored" : "binary_crossentropy_of_probabilities";
 }
+
+void lower(LowerContext& c) { lower_entries(c, formula(c.attributes()), {"label_smoothing"}); }
 
 const OpDef binary_crossentropy_gradient =
     loss_gradient("binary_crossentropy.gradient", "gradient = (sigmoid(prediction) - t') · weight / D, from logits",
@@ -44,13 +44,11 @@ const OpDef binary_crossentropy_gradient =
 
 double slope_of_target(double x, double, const Attributes& attributes) {
   const double keep = 1 - attributes.number("label_smoothing"), q = std::clamp(x, 1e-7, 1 - 1e-7);
-  return reads_logits(attributes) ? -keep * x : keep * (std::log(1 - q) - std::log(q));
+  if (reads_logits(attributes)) return -keep * x;
+  if (is_pytorch(attributes)) return keep * (std::max(std::log1p(-x), -100.0) - std::max(std::log(x), -100.0));
+  return keep * (std::log(1 - q) - std::log(q));
 }
-void lower_target(LowerContext& c) {
-  lower_entries_target(
-      c, reads_logits(c.attributes()) ? "binary_crossentropy_of_logits" : "binary_crossentropy_of_probabilities",
-      {"label_smoothing"});
-}
+void lower_target(LowerContext& c) { lower_entries_target(c, formula(c.attributes()), {"label_smoothing"}); }
 
 const OpDef binary_crossentropy_target_gradient =
     loss_target_gradient("binary_crossentropy.target_gradient",

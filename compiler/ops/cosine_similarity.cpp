@@ -40,7 +40,9 @@ const OpDef cosine_similarity_gradient =
 std::vector<double> slopes_of_target(const LossRow& row, const Attributes& attributes) {
   return slopes({row.t, row.x}, attributes);
 }
-void lower_target(LowerContext& c) { lower_rows_target(c, "cosine_similarity"); }
+void lower_target(LowerContext& c) {
+  lower_rows_target(c, is_pytorch(c.attributes()) ? "cosine_distance" : "cosine_similarity");
+}
 
 const OpDef cosine_similarity_target_gradient = loss_target_gradient(
     "cosine_similarity.target_gradient",

@@ -36,23 +36,30 @@ std::vector<double> slopes(const LossRow& row, const Attributes& attributes) {
   return result;
 }
 
-void lower(LowerContext& c) {
-  const bool mean = !c.attributes().is_word("reduction") || c.attributes().word("reduction") == "mean";
-  const char* of_pytorch = mean ? "kl_divergence_by_entry" : "kl_divergence_unclipped";
-  lower_rows(c, is_pytorch(c.attributes()) ? of_pytorch : "kl_divergence");
+const char* formula(const Attributes& attributes) {
+  if (!is_pytorch(attributes)) return "kl_divergence";
+  const bool mean = !attributes.is_word("reduction") || attributes.word("reduction") == "mean";
+  return mean ? "kl_divergence_by_entry" : "kl_divergence_unclipped";
 }
+
+void lower(LowerContext& c) { lower_rows(c, formula(c.attributes())); }
 
 const OpDef kl_divergence_gradient = loss_gradient(
     "kl_divergence.gradient", "gradient = -target / prediction · weight / D, 0 where the prediction was clipped",
     infer_loss_gradient, lower, rows_gradient_reference<slopes>);
 
-std::vector<double> slopes_of_target(const LossRow& row, const Attributes&) {
+std::vector<double> slopes_of_target(const LossRow& row, const Attributes& attributes) {
   std::vector<double> result;
+  if (is_pytorch(attributes)) {
+    for (std::size_t i = 0; i < row.t.size(); ++i)
+      result.push_back(row.t[i] == 0 ? 0 : (std::log(row.t[i]) - std::log(row.x[i]) + 1) * share(row, attributes));
+    return result;
+  }
   for (std::size_t i = 0; i < row.t.size(); ++i)
     result.push_back(row.t[i] < 1e-7 || row.t[i] > 1 ? 0 : std::log(row.t[i] / clip(row.x[i])) + 1);
   return result;
 }
-void lower_target(LowerContext& c) { lower_rows_target(c, "kl_divergence"); }
+void lower_target(LowerContext& c) { lower_rows_target(c, formula(c.attributes())); }
 
 const OpDef kl_divergence_target_gradient = loss_target_gradient(
     "kl_divergence.target_gradient",

@@ -53,8 +53,11 @@ inline AttributeDef label_smoothing_attribute(std::string_view doc) {
   return {.name = "label_smoothing", .doc = doc, .standard = 0.0, .least = 0, .most = 1};
 }
 inline AttributeDef class_axis_attribute() {
-  return {
-      .name = "axis", .type = AttributeType::axis, .doc = "the class axis", .standard = std::int64_t{-1}, .most = -1};
+  return {.name = "axis",
+          .type = AttributeType::axis,
+          .doc = "the axis of the classes, or of the mean",
+          .standard = std::int64_t{-1},
+          .most = -1};
 }
 
 inline bool has_constant_target(const Attributes& attributes) { return attributes.has("constant"); }
@@ -111,9 +114,9 @@ inline void check_prediction(InferContext& c) {
   const TensorType& prediction = c.operand("prediction");
   if (prediction.dtype != DType::f32) c.fail(1, "a loss needs an f32 node, but this one is " + to_string(prediction));
   const Attributes& attributes = c.attributes();
-  if (attributes.has("axis") && attributes.integer("axis") != -1)
-    c.fail(0, "axis " + std::to_string(attributes.integer("axis")) +
-                  " is not supported yet: the class axis must be the last, -1");
+  if (!attributes.has("axis") || attributes.integer("axis") == -1) return;  // other axes were moved to the end
+  c.fail(0, "axis " + std::to_string(attributes.integer("axis")) + " is no axis of the node, which is " +
+                to_string(prediction));
 }
 
 /// Target of a loss over entries: the prediction's shape, f32 or i32.

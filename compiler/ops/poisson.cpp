@@ -14,8 +14,8 @@ const OpDef poisson_gradient =
     loss_gradient("poisson.gradient", "gradient = (1 - target / (prediction + 1e-7)) · weight / D", infer_loss_gradient,
                   lower, entries_gradient_reference<slope>);
 
-double slope_of_target(double x, double, const Attributes&) { return -std::log(x + 1e-7); }
-void lower_target(LowerContext& c) { lower_entries_target(c, "poisson"); }
+double slope_of_target(double x, double, const Attributes& attributes) { return -std::log(x + offset(attributes)); }
+void lower_target(LowerContext& c) { lower_entries_target(c, is_pytorch(c.attributes()) ? "poisson_nll" : "poisson"); }
 
 const OpDef poisson_target_gradient =
     loss_target_gradient("poisson.target_gradient", "target_gradient = -log(prediction + 1e-7) · weight / D",

@@ -1,10 +1,9 @@
 // The other half of a loss's gradient: by its target, for terms with {"node": …, "gradient": true}. A loss states the
 // slope of ℓ by t beside that by x; the rest is that of the gradient by the prediction: rows behind the real ones get
-// none, and the factor is weight / D.
+// none, the factor is weight / D times the weight of the entry, and what has weight 0 is not read.
 #pragma once
 
 #include "compiler/ops/row_loss.hpp"
-#include "runtime/error.hpp"
 
 namespace weir::ops {
 
@@ -19,17 +18,13 @@ inline OpDef loss_target_gradient(std::string_view name, std::string_view equati
   return op;
 }
 
-/// It knows no masks and no weights of samples or classes.
+/// By the same entry weights as the gradient by the prediction. Which class a row is of changes nowhere but in jumps,
+/// so nothing flows through the weights.
 inline void emit_target_gradient(GradientContext& c, const OpDef& gradient) {
   if (!c.wants("target")) return;
-  for (std::size_t i = 0; i < c.operand_count(); ++i)
-    WEIR_CHECK(c.operand(i) == none || c.operand(i) == c.operand("prediction") || c.operand(i) == c.operand("target") ||
-                   c.operand(i) == c.operand("rows"),
-               "the gradient of a target would leave an operand of the loss out");
-  for (const char* key : {"class_weight", "ignore_class"})
-    WEIR_CHECK(!c.attributes().has(key), "the gradient of a target would leave " + std::string(key) + " out");
-  c.set("target",
-        c.emit(gradient, {c.operand("prediction"), c.operand("target"), c.gradient("value"), c.operand("rows")})[0]);
+  std::vector<ValueId> operands{c.operand("prediction"), c.operand("target"), c.gradient("value"), c.operand("rows")};
+  pass_weights(c, operands);
+  c.set("target", c.emit(gradient, std::move(operands))[0]);
 }
 
 /// slope: of ℓ by t.
@@ -39,8 +34,8 @@ void entries_target_gradient_reference(ReferenceContext& c) {
   const double factor = gradient_factor(c, entries_denominator(view), view);
   Array& gradient = c.result("target_gradient");
   for (std::int64_t i = 0; i < gradient.count(); ++i) {
-    const bool zero = factor == 0 || i >= view.real_entries();
-    gradient[i] = zero ? 0 : slope(view.prediction[i], view.target_of(i), view.attributes) * factor;
+    const double own = i < view.real_entries() ? factor * view.weight_of(i) : 0;
+    gradient[i] = own == 0 ? 0 : slope(view.prediction[i], view.target_of(i), view.attributes) * own;
   }
 }
 
@@ -53,9 +48,11 @@ void rows_target_gradient_reference(ReferenceContext& c) {
   std::fill(gradient.data.begin(), gradient.data.end(), 0.0);
   if (factor == 0) return;
   for (std::int64_t row = 0; row < view.real_entries() / view.classes; ++row) {
+    const double weight = view.weight_of(row * view.classes);
+    if (weight == 0) continue;
     const std::vector<double> own = slopes(crossentropy_row(view, row, false), view.attributes);
     for (std::int64_t entry = 0; entry < view.classes; ++entry)
-      gradient[row * view.classes + entry] = own[static_cast<std::size_t>(entry)] * factor;
+      gradient[row * view.classes + entry] = own[static_cast<std::size_t>(entry)] * factor * weight;
   }
 }
 

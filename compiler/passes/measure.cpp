@@ -28,6 +28,38 @@ ValueId one_hot_of(Graph& graph, ValueId classes, std::int64_t count, Section se
   return made;
 }
 
+ValueId with_axis_last(Graph& graph, ValueId value, std::int64_t axis, const Node& measure, std::string name) {
+  Node node{.op = &structural_op("move_axis"), .name = measure.name, .operands = {value}};
+  node.attributes = with_defaults(*node.op, {{"axis", axis}});
+  node.section = measure.section;
+  node.training = measure.training;
+  InferContext context(graph, node);
+  node.op->infer(context);
+  Value moved{.name = std::move(name), .type = context.results.at(0)};
+  moved.axes = activation_axes(moved.type.dims.size());
+  node.results = {graph.add_value(std::move(moved))};
+  const ValueId result = node.results.front();
+  graph.add_node(std::move(node));
+  return result;
+}
+
+/// A loss along another axis than the last reads its operands with that axis last; whatever reads them behind it, the
+/// entry weights too, knows rows alone. What does not fit stays as it is, for the op to refuse.
+void put_class_axis_last(Graph& graph, Node& measure, const std::string& owner) {
+  if (!measure.attributes.has("axis")) return;
+  const std::int64_t axis = measure.attributes.integer("axis");
+  const TensorType prediction = graph.at(measure.operands.front()).type;
+  if (axis == -1 || axis < -static_cast<std::int64_t>(prediction.dims.size())) return;
+  measure.attributes.set("axis", std::int64_t{-1});
+  ValueId& target = measure.operands.at(1);
+  const bool of_classes = measure.op->integer_target || measure.attributes.has("one_hot");
+  if (target != none && !of_classes) {
+    if (graph.at(target).type.dims != prediction.dims) return;
+    target = with_axis_last(graph, target, axis, measure, "target." + owner);
+  }
+  measure.operands[0] = with_axis_last(graph, measure.operands[0], axis, measure, "prediction." + owner);
+}
+
 ValueId target_of(Graph& graph, const TermSpec& term, Node& node) {
   switch (term.target.kind) {
     case TargetSpec::Kind::none:
@@ -91,6 +123,7 @@ Measure add_measure(Graph& graph, const TermSpec& term, std::string name, Sectio
   if (!term.op->no_target) node.operands.push_back(target);
   node.operands.push_back(graph.scalar("rows"));
   try {
+    put_class_axis_last(graph, node, name);
     InferContext context(graph, node);
     term.op->infer(context);
     if (is_weighted(term)) add_entry_weights(graph, term, node, name.starts_with("metric."));

@@ -53,8 +53,9 @@ void route_node(const TrainingGraph& training, const LossTerm& term, NodeId id, 
 
 bool is_differentiable(const Node& node, std::size_t operand) {
   if (node.operands[operand] == none) return false;
-  const OperandKind kind = node.op->operands[std::min(operand, node.op->operands.size() - 1)].kind;
-  if (kind == OperandKind::target) return node.attributes.has("target_gradient");
+  const OperandDef& def = node.op->operands[std::min(operand, node.op->operands.size() - 1)];
+  const OperandKind kind = def.kind;
+  if (kind == OperandKind::target) return def.name == "target" && node.attributes.has("target_gradient");
   return kind == OperandKind::value || kind == OperandKind::variadic || kind == OperandKind::parameter;
 }
 
@@ -110,16 +111,23 @@ void report_entries(const TrainingGraph& training, std::size_t index, Diagnostic
                                 reason(training.graph, layer));
 }
 
+/// What the user named where a loss reads it in another order of its axes.
+const std::string& named(const Graph& graph, ValueId value) {
+  const NodeId producer = graph.at(value).producer;
+  if (producer == none || graph.node(producer).section == Section::forward) return graph.at(value).name;
+  return named(graph, graph.node(producer).operands.front());
+}
+
 /// A target that is to learn, and nothing behind it does.
 void report_target(const TrainingGraph& training, const Routing& routing, std::size_t index, Diagnostics& diagnostics) {
   const LossTerm& term = training.terms[index];
   const Node& loss = training.graph.node(term.node);
   for (std::size_t i = 0; i < loss.operands.size(); ++i)
-    if (loss.operands[i] != term.prediction && is_differentiable(loss, i) && routing.at(index, loss.operands[i]) == 0)
+    if (loss.op->operands[i].name == "target" && is_differentiable(loss, i) && routing.at(index, loss.operands[i]) == 0)
       diagnostics
           .warning("W0424", term.place,
                    "loss term \"" + term.name + "\": no gradient flows into its target \"" +
-                       training.graph.at(loss.operands[i]).name + "\": nothing behind it hears the term")
+                       named(training.graph, loss.operands[i]) + "\": nothing behind it hears the term")
           .help = "leave \"gradient\" out, or look at the term's routing and at frozen layers";
 }
 

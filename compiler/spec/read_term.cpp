@@ -73,10 +73,6 @@ class TargetReader {
     } else if (target_.kind == TargetSpec::Kind::input || target_.kind == TargetSpec::Kind::constant) {
       error("E0424", element.place, "a gradient can only flow into a target that is a node of the model").help =
           "leave \"gradient\" out, or write {\"node\": …, \"gradient\": true}";
-    } else if (op_ && !op_->pytorch.empty() && sections_.spec.numerics == "pytorch") {
-      error("E0210", element.place,
-            fmt::format("a gradient into the target of {} in profile pytorch is not supported yet", op_->name))
-          .help = "leave \"gradient\" out, or take another profile";
     } else if (op_ && !op_->target_gradient) {
       std::vector<std::string_view> able;
       for (const OpDef* op : ops_table())

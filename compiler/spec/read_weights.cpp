@@ -90,14 +90,14 @@ void read_entry_weights(Sections& sections, const std::string& subject, const Ob
         .error("E0416", reader.object().find("reduction")->place,
                fmt::format("{}: the reduction mean_with_sample_weight needs a \"sample_weight\"", subject))
         .help = "add \"sample_weight\": {\"input\": NAME}, or use \"mean\"";
-  if (term.attributes.has("class_weight") && sections.spec.numerics == "pytorch")
-    term.attributes.set("numerics", std::string("pytorch"));  // a mean divides by the sum of the class weights
-  const bool weighted = term.sample_weight || term.mask || reader.meant("class_weight") || reader.meant("ignore_class");
-  if (term.target.gradient && weighted)
+  if (!term.attributes.has("class_weight") || sections.spec.numerics != "pytorch") return;
+  term.attributes.set("numerics", std::string("pytorch"));  // a mean divides by the sum of the class weights
+  if (term.op && term.op->class_target && term.attributes.has("label_smoothing") &&
+      term.attributes.number("label_smoothing") != 0)
     sections.reading
-        .error("E0210", term.target.place,
-               fmt::format("{}: a gradient into the target of a term with weights is not supported yet", subject))
-        .help = "leave \"gradient\" or the weights out";
+        .error("E0210", reader.object().find("label_smoothing")->place,
+               fmt::format("{}: label_smoothing beside class_weight in profile pytorch is not supported yet", subject))
+        .help = "PyTorch weighs what smoothing adds by its own class; leave one out, or take another profile";
 }
 
 }  // namespace weir

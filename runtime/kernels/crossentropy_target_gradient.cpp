@@ -1,5 +1,5 @@
-// gradient = ∂ crossentropy / ∂ target · weight / D; 0 behind the real rows. In double, with q the clipped
-// probabilities of crossentropy_rows.hpp:
+// gradient = ∂ crossentropy / ∂ target · weight / D; 0 behind the real rows and where a row has weight 0. In
+// double, with q the clipped probabilities of crossentropy_rows.hpp:
 //   logits:         keep·(logsumexp z - z)
 //   probabilities:  -keep·log q
 #include "runtime/kernel.hpp"
@@ -24,7 +24,12 @@ class CrossentropyTargetGradient final : public Executable {
     const double factor = reduction_.factor(*weight_, rows) * targets_.keep;
     const std::int64_t real = factor == 0 ? 0 : rows * targets_.rows;
     Blocks(real, targets_.rows_in_block()).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) of_row(row, factor);
+      for (std::int64_t row = begin; row < end; ++row) {
+        if (const double weight = reduction_.weight(row); weight != 0)
+          of_row(row, factor * weight);
+        else
+          std::fill_n(gradient_ + row * targets_.classes, targets_.classes, 0.0f);
+      }
     });
     std::fill(gradient_ + real * targets_.classes, gradient_ + targets_.batch * targets_.rows * targets_.classes, 0.0f);
   }

@@ -109,6 +109,10 @@ struct BinaryCrossentropyFloored {
     const double p = x, room = p * (1 - p);
     return static_cast<float>((p - target(t)) / (room < 1e-12 ? 1e-12 : room));
   }
+  WEIR_INLINE float slope_of_target(float x, float) const {
+    const double p = x, yes = std::log(p), no = std::log1p(-p);
+    return static_cast<float>(target.keep * ((no < -100 ? -100 : no) - (yes < -100 ? -100 : yes)));
+  }
   BinaryTarget target;
 };
 
@@ -175,6 +179,9 @@ struct PoissonNll {
   }
   WEIR_INLINE float slope(float x, float t) const {
     return static_cast<float>(1 - static_cast<double>(t) / (static_cast<double>(x) + 1e-8));
+  }
+  WEIR_INLINE float slope_of_target(float x, float) const {
+    return static_cast<float>(-std::log(static_cast<double>(x) + 1e-8));
   }
 };
 

@@ -1,5 +1,5 @@
 // gradient = ∂ℓ/∂target · weight / D for the losses of entry_formulas.hpp that have a slope_of_target; 0 behind the
-// real rows.
+// real rows and where an entry has weight 0.
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/blocks.hpp"
 #include "runtime/kernels/buffers.hpp"
@@ -42,12 +42,31 @@ class EntriesTargetGradient final : public Executable {
     const float factor = reduction_.factor(*weight_, rows);
     const std::int64_t real = factor == 0 ? 0 : rows * entries_;
     Blocks(real, entry_block).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      dispatch(loop_, prediction_ + begin, target_ + begin, gradient_ + begin, factor, end - begin);
+      if (reduction_.is_weighted())
+        weighted_block(begin, end, factor);
+      else
+        block(begin, end, factor);
     });
     std::fill(gradient_ + real, gradient_ + batch_ * entries_, 0.0f);
   }
 
  private:
+  void weighted_block(std::int64_t begin, std::int64_t end, float factor) const {
+    const std::int64_t covered = entries_ / reduction_.weights_per_sample();
+    while (begin < end) {
+      const std::int64_t index = begin / covered, stop = std::min(end, (index + 1) * covered);
+      if (const float weight = reduction_.weight(index); weight != 0)
+        block(begin, stop, factor * weight);
+      else
+        std::fill(gradient_ + begin, gradient_ + stop, 0.0f);
+      begin = stop;
+    }
+  }
+
+  void block(std::int64_t begin, std::int64_t end, float factor) const {
+    dispatch(loop_, prediction_ + begin, target_ + begin, gradient_ + begin, factor, end - begin);
+  }
+
   ChunkGradient<Formula> loop_;
   Reduction reduction_;
   const float *prediction_, *target_;

@@ -1,5 +1,5 @@
 // gradient = ∂ℓ/∂target · weight / D for the losses of row_formulas.hpp that have a target_gradient; 0 behind the real
-// rows.
+// rows and where a row has weight 0.
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/row_formulas.hpp"
 
@@ -28,8 +28,13 @@ class RowsTargetGradient final : public Executable {
     const double factor = reduction_.factor(*weight_, rows);
     const std::int64_t real = factor == 0 ? 0 : rows * data_.rows;
     Blocks(real, data_.rows_in_block()).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row)
-        formula_.target_gradient(data_.row(row), factor, gradient_ + row * data_.classes);
+      for (std::int64_t row = begin; row < end; ++row) {
+        float* gradient = gradient_ + row * data_.classes;
+        if (const double weight = reduction_.weight(row); weight != 0)
+          formula_.target_gradient(data_.row(row), factor * weight, gradient);
+        else
+          std::fill_n(gradient, data_.classes, 0.0f);
+      }
     });
     std::fill(gradient_ + real * data_.classes, gradient_ + data_.batch * data_.rows * data_.classes, 0.0f);
   }

@@ -71,6 +71,12 @@ struct UnclippedDivergence {
       gradient[i] = t == 0 ? 0.0f : static_cast<float>(-factor * share(row) * t / row.x[i]);
     }
   }
+  void target_gradient(const LossRow& row, double factor, float* gradient) const {
+    for (std::int64_t i = 0; i < row.classes; ++i) {
+      const double t = row.t(i), slope = t == 0 ? 0 : std::log(t) - std::log(static_cast<double>(row.x[i])) + 1;
+      gradient[i] = static_cast<float>(factor * share(row) * slope);
+    }
+  }
 };
 
 /// ℓ = -Σ x·t / (|x|·|t|), each length at least 1e-7. A row of zeros has no direction and gets no gradient.

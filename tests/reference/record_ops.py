@@ -16,7 +16,6 @@ import layer_cases
 import loss_cases
 import metric_cases
 import update_cases
-import weight_cases
 import window_cases
 from recording import record, text
 
@@ -28,7 +27,6 @@ MODULES = [
     ("loss", loss_cases),
     ("metric", metric_cases),
     ("update", update_cases),
-    ("weighting", weight_cases),
 ]
 LARGEST = 60_000  # bytes a file
 
