@@ -96,6 +96,7 @@ const OpDef kl_divergence{
     .pytorch = "nothing is clipped, a target of 0 counts 0, and reduction mean divides by the number of all entries",
     .class_target = true,
     .target_gradient = true,
+    .instead_of_constant = "kl_sparsity",
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}, .fill = probabilities},
                  {.name = "image",
                   .inputs = {batched({2, 3, 4}), batched({2, 3, 4})},
