@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "compiler/explain_route.hpp"
 #include "compiler/pass_runner.hpp"
 #include "compiler/passes/lints.hpp"
 #include "compiler/passes/routing.hpp"
@@ -23,6 +24,21 @@ struct Compilation {
   std::set<std::string> frozen;  ///< parameters with "trainable": false
 };
 
+/// Terms are kept, and none of them reaches anything: what is in the way of each stands in the notes.
+void refuse_where_nothing_trains(Compilation& c, const TrainingGraph& training) {
+  const Routing routing = route(training);
+  std::vector<std::string> notes;
+  for (std::size_t term = 0; term < training.terms.size(); ++term) {
+    if (training.terms[term].role != TermRole::trained) continue;
+    if (!reached(training, routing, term).empty()) return;
+    notes.push_back(training.terms[term].name + ": " + what_is_in_the_way(training, term));
+  }
+  Diagnostic& diagnostic = c.diagnostics.error(
+      "E0403", c.spec.loss->place, "no kept loss term reaches a parameter that learns, so there is nothing to train");
+  diagnostic.notes = std::move(notes);
+  diagnostic.help = "let a layer learn, take a cut away or keep another term; evaluate and predict need neither";
+}
+
 void add_train_program(Compilation& c, std::int64_t batch) {
   PassRunner run(c.options, "train " + std::to_string(batch));
   Graph graph = run("build_graph", build_graph, c.spec, Mode::training, c.diagnostics);
@@ -30,6 +46,8 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   // Trained terms alone: nothing decided from here to fuse_post_ops can depend on who watches.
   TrainingGraph training =
       run("attach_losses", attach_losses, c.spec, std::move(graph), c.diagnostics, c.options.only_term);
+  if (c.diagnostics.has_errors()) return;
+  if (c.plan.programs.empty() && c.options.only_term.empty()) refuse_where_nothing_trains(c, training);
   if (c.diagnostics.has_errors()) return;
   if (c.plan.programs.empty()) report_routing(training, c.diagnostics);
   if (c.plan.programs.empty() && c.options.only_term.empty()) lint(c.spec, training, c.diagnostics);

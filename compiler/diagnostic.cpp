@@ -125,6 +125,14 @@ std::size_t distance(std::string_view a, std::string_view b, std::size_t most) {
   return last.back();
 }
 
+/// Capitals are no difference between words: "ReLU" is meant as "relu".
+std::string in_lower_case(std::string_view text) {
+  std::string result(text);
+  for (char& c : result)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return result;
+}
+
 }  // namespace
 
 Diagnostic& Diagnostics::error(std::string_view code, Place place, std::string message) {
@@ -178,7 +186,8 @@ std::string Diagnostics::to_json_lines() const {
   return text;
 }
 
-std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+std::string nearest(std::string_view written, const std::vector<std::string>& candidates) {
+  const std::string word = in_lower_case(written);
   const std::size_t allowed = word.size() / 3;
   std::string_view best;
   std::size_t best_distance = allowed + 1;
@@ -186,7 +195,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
     const std::size_t gap =
         candidate.size() > word.size() ? candidate.size() - word.size() : word.size() - candidate.size();
     if (gap >= best_distance) continue;
-    const std::size_t edits = distance(word, candidate, best_distance - 1);
+    const std::size_t edits = distance(word, in_lower_case(candidate), best_distance - 1);
     if (edits < best_distance) std::tie(best, best_distance) = std::tuple(std::string_view(candidate), edits);
   }
   return std::string(best);

@@ -123,6 +123,11 @@ constexpr DiagnosticCode codes[] = {
      "These parameters have no way to any term that is kept, so they would stay at their initial values; the "
      "specification says "
      "\"unreached\": \"error\". weir explain shows which term trains which parameter, and why not."},
+    {"E0403", "no kept term reaches a parameter that learns",
+     "Terms are kept, but no gradient of theirs gets to a parameter: layers are frozen, a cut (stop_at, stop_gradient) "
+     "or "
+     "skip and only stand in between, or no layer with parameters is before the term's node. A training step would "
+     "change nothing. The notes say for each term what is in the way. evaluate and predict need nothing to train."},
     {"E0405", "an unknown name in \"exclude\"",
      "An entry of \"exclude\" (or --exclude) is a node, which leaves out every loss term attached to it or to a port "
      "of it, or one loss term by "
@@ -219,6 +224,20 @@ constexpr DiagnosticCode codes[] = {
      "The term compares a node with a constant, and no other kept term trains the parameters that it reaches. They are "
      "driven to make the node the same for every sample, so that nothing of the input is left in it. This is also what "
      "remains where the term with the real target is excluded."},
+    {"W0410", "a constant that this loss never reaches",
+     "A divergence compares a predicted distribution with a target one. Against the same constant t at every entry it "
+     "is "
+     "t·log(t / p) summed over entries, which falls with every p that grows: units are driven to 1, whatever the "
+     "constant. "
+     "Only entries that add up to 1, as behind a softmax, pull each other back. To hold units near a value, "
+     "kl_sparsity "
+     "counts what is above it too."},
+    {"W0411", "a weight without effect",
+     "Adam divides each gradient by the root of its mean square, so a factor on the whole loss cancels, but for "
+     "epsilon. "
+     "With a single kept term and no regularizer, its weight is such a factor: it changes the total that is reported, "
+     "not "
+     "the training. Weights matter again beside another term, and with sgd. The size of steps is the learning_rate's."},
     {"W0424", "a target that was to learn and does not",
      "\"gradient\": true lets a term's gradient flow into the node that it compares with, but no parameter behind that "
      "node hears the term: its layers are frozen or have none, or stop_at, skip, only or a stop_gradient is in the "

@@ -47,29 +47,40 @@ class Walk {
     for (ValueId cut : cuts_) route.ends.push_back(fmt::format("at {}", cut_text(cut)));
     for (const std::string& layer : frozen_) route.ends.push_back(fmt::format("for layer {}, which is frozen", layer));
     obstacles(route);
+    route.passages = passages();
+    route.cuts = std::move(ended_);
     return route;
   }
 
  private:
   /// Backwards over operands that a gradient may pass, as far as the cuts; nodes run from the last to the first.
   void follow() {
-    Values open{term_.prediction};
-    visit(term_.prediction, open);
+    Values open;
+    if (term_.node == none)
+      visit(term_.prediction, term_.name, open);
+    else  // its prediction, and a target that learns
+      for_each_way(graph_.node(term_.node), [&](ValueId operand) { visit(operand, term_.name, open); });
     for (NodeId id = static_cast<NodeId>(graph_.nodes.size()) - 1; id >= 0; --id) {
       const Node& node = graph_.node(id);
       if (std::none_of(node.results.begin(), node.results.end(), [&](ValueId r) { return open.contains(r); })) continue;
-      for (std::size_t i = 0; i < node.operands.size(); ++i)
-        if (is_differentiable(node, i)) visit(node.operands[i], open);
+      for_each_way(node, [&](ValueId operand) { visit(operand, node.name, open); });
     }
   }
 
-  void visit(ValueId value, Values& open) {
+  template <class Visit>
+  static void for_each_way(const Node& node, Visit&& visit) {
+    for (std::size_t i = 0; i < node.operands.size(); ++i)
+      if (is_differentiable(node, i)) visit(node.operands[i]);
+  }
+
+  void visit(ValueId value, const std::string& reader, Values& open) {
     const bool cut = graph_.at(value).stop_gradient || term_.stop_at.contains(value);
     if (!cut) {
       open.insert(value);
       heard_.insert(value);
-    } else if (std::find(cuts_.begin(), cuts_.end(), value) == cuts_.end()) {
-      cuts_.push_back(value);
+    } else {
+      if (std::find(cuts_.begin(), cuts_.end(), value) == cuts_.end()) cuts_.push_back(value);
+      ended_.push_back({{node_named(value), reader}, term_.stop_at.contains(value)});
     }
     const Value& parameter = graph_.at(value);
     if (parameter.kind == ValueKind::parameter && !parameter.trainable &&
@@ -77,11 +88,15 @@ class Walk {
       frozen_.push_back(parameter.layer);
   }
 
+  /// The node that the user named, where the cut is at the logits behind it.
+  const std::string& node_named(ValueId cut) const {
+    const bool logits = cut == term_.prediction && term_.stop_at.contains(term_.at);
+    return graph_.at(logits ? term_.at : cut).name;
+  }
+
   std::string cut_text(ValueId cut) const {
     const bool named = term_.stop_at.contains(cut);
-    const bool logits = cut == term_.prediction && term_.stop_at.contains(term_.at);
-    const std::string& node = graph_.at(logits ? term_.at : cut).name;
-    return fmt::format("{} ({})", node, named ? "stop_at of this term" : "stop_gradient of the layer");
+    return fmt::format("{} ({})", node_named(cut), named ? "stop_at of this term" : "stop_gradient of the layer");
   }
 
   void layers_behind(TermRoute& route) const {
@@ -99,14 +114,36 @@ class Walk {
     for (NodeId id = static_cast<NodeId>(graph_.nodes.size()) - 1; id >= 0; --id) {
       const Node& node = graph_.node(id);
       if (node.section != Section::forward) continue;
-      const bool hears = std::any_of(node.results.begin(), node.results.end(), [&](ValueId result) {
-        return result != none && heard_.contains(result) && routing_.at(index_, result) != 0;
-      });
-      if (!hears) continue;
+      if (!hears(node)) continue;
       if (!passed.empty() && !reads(graph_.node(passed.back()), node)) route.chain = false;
       passed.push_back(id);
       if (route.through.empty() || route.through.back() != node.name) route.through.push_back(node.name);
     }
+  }
+
+  bool flows(ValueId value) const { return heard_.contains(value) && routing_.at(index_, value) != 0; }
+  bool hears(const Node& node) const {
+    return std::any_of(node.results.begin(), node.results.end(),
+                       [&](ValueId result) { return result != none && flows(result); });
+  }
+
+  std::vector<Passage> passages() const {
+    std::vector<Passage> all;
+    const auto add = [&](ValueId value, const std::string& reader) {
+      const NodeId producer = graph_.at(value).producer;
+      const bool inside = producer != none && graph_.node(producer).name == reader;
+      const Passage passage{graph_.at(value).name, reader};
+      if (flows(value) && !inside && std::find(all.begin(), all.end(), passage) == all.end()) all.push_back(passage);
+    };
+    if (term_.node != none) for_each_way(graph_.node(term_.node), [&](ValueId value) { add(value, term_.name); });
+    for (NodeId id = static_cast<NodeId>(graph_.nodes.size()) - 1; id >= 0; --id) {
+      const Node& node = graph_.node(id);
+      if (node.section != Section::forward || !hears(node)) continue;
+      for_each_way(node, [&](ValueId value) {
+        if (graph_.at(value).kind != ValueKind::parameter) add(value, node.name);
+      });
+    }
+    return all;
   }
 
   static bool reads(const Node& reader, const Node& source) {
@@ -118,8 +155,7 @@ class Walk {
 
   void obstacles(TermRoute& route) const {
     for (ValueId id : behind(graph_, term_.at))
-      if (graph_.at(id).kind == ValueKind::parameter && !(heard_.contains(id) && routing_.at(index_, id) != 0))
-        route.obstacles[graph_.at(id).name] = obstacle(id);
+      if (graph_.at(id).kind == ValueKind::parameter && !flows(id)) route.obstacles[graph_.at(id).name] = obstacle(id);
   }
 
   std::string obstacle(ValueId parameter) const {
@@ -141,12 +177,29 @@ class Walk {
   std::size_t index_;
   Values heard_;
   std::vector<ValueId> cuts_;
+  std::vector<GradientCut> ended_;
   std::vector<std::string> frozen_;
 };
 
 }  // namespace
 
 TermRoute describe_route(const TrainingGraph& training, std::size_t term) { return Walk(training, term).result(); }
+
+std::string what_is_in_the_way(const TrainingGraph& training, std::size_t term) {
+  constexpr std::size_t most = 4;
+  const TermRoute way = describe_route(training, term);
+  std::vector<std::string> reasons;
+  for (ValueId id : training.graph.parameters()) {
+    const auto obstacle = way.obstacles.find(training.graph.at(id).name);
+    if (obstacle == way.obstacles.end()) continue;
+    if (std::find(reasons.begin(), reasons.end(), obstacle->second) == reasons.end())
+      reasons.push_back(obstacle->second);
+  }
+  if (reasons.empty()) return "no layer with parameters is before its node";
+  const std::size_t left = reasons.size() > most ? reasons.size() - most : 0;
+  reasons.resize(reasons.size() - left);
+  return fmt::format("{}{}", fmt::join(reasons, "; "), left > 0 ? fmt::format("; and {} more", left) : "");
+}
 
 Sweeps count_sweeps(const TrainingGraph& training) {
   const Routing routing = route(training);

@@ -140,6 +140,18 @@ TEST_CASE("show prints a table, JSON, drawings and the stage after a pass") {
   CHECK(summary["layers"][0]["parameters"] == 20);
   CHECK(summary["layers"][1]["output"] == std::vector<int>{4});
   CHECK(summary["programs"].size() == 3);
+  double flops = 0, bytes = 0;
+  for (const json& layer : summary["layers"]) {
+    CHECK(layer["flops"] > 2 * 8 * 3 * 5);  // forward alone, of the smaller one
+    flops += layer["flops"].get<double>();
+    bytes += layer["bytes"].get<double>();
+  }
+  const json& step = summary["programs"][0];  // of training; its losses and metrics are of no layer
+  CHECK(flops < step["flops"].get<double>());
+  CHECK(flops > 0.8 * step["flops"].get<double>());
+  CHECK(bytes < step["bytes"].get<double>());
+  CHECK(summary["programs"][2]["flops"] < step["flops"]);
+  CHECK(table.prints("bytes moved"));
   CHECK(run({"show", work.model(), "--as", "dot"}).prints("\"hidden\" -> \"output\""));
   const Outcome svg = run({"show", work.model(), "--as", "svg", "--exclude", "final"});
   CHECK(svg.out.starts_with("<svg"));

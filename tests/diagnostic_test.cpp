@@ -146,6 +146,7 @@ TEST_CASE("the nearest word is at most a third of the letters away, and a swap c
   CHECK(nearest("filtres", {"filters", "kernel_size"}) == "filters");
   CHECK(nearest("uints", {"units"}) == "units");
   CHECK(nearest("ab", {"ac"}).empty());
+  CHECK(nearest("ReLU", {"relu6", "relu"}) == "relu");
   CHECK(nearest("abc", {"abd"}) == "abd");
   CHECK(nearest("abc", {"ade"}).empty());
   CHECK(nearest("abc", {}).empty());

@@ -141,6 +141,20 @@ TEST_CASE("a blocked cell names the cut, the skip or the frozen layer, and the r
   CHECK(all.sweeps.count == 2);
 }
 
+TEST_CASE("a cut at the term's own node is the reason for everything behind it") {
+  const Explanation all = explained(R"({"format": "weir/1", "inputs": {"x": {"shape": [4]}, "y": {"shape": [2]}},
+    "layers": [{"name": "a", "type": "dense", "units": 3, "from": "x"}, {"name": "b", "type": "dense", "units": 2}],
+    "loss": {"terms": {
+      "cut": {"type": "mean_squared_error", "at": "b", "target": {"input": "y"}, "stop_at": ["b"]},
+      "kept": {"type": "mean_squared_error", "at": "b", "target": {"input": "y"}}}}})");
+  CHECK(parameter(all, "a.kernel").reasons.at("cut") == "stops at b (stop_at of this term)");
+  CHECK(parameter(all, "b.bias").reasons.at("cut") == "stops at b (stop_at of this term)");
+  CHECK(all.terms[0].route.through.empty());
+  CHECK(all.terms[0].route.passages.empty());
+  CHECK(all.terms[0].route.cuts.size() == 1);
+  CHECK(all.terms[1].route.passages == std::vector<Passage>{{"b", "kept"}, {"a", "b"}});
+}
+
 TEST_CASE("a filter narrows the terms and the parameters") {
   const Explanation all = filtered(explained(two_branches), {"kept", "stem"});
   CHECK(all.terms.size() == 1);

@@ -51,7 +51,7 @@ double largest_difference(const Tensor& found, const Array& expected) {
 /// What all models together came to: a test that compares nothing fails.
 struct Tally {
   int models = 0, near_kinks = 0, gradients = 0, telling = 0, cut = 0, slopes = 0, dead_slopes = 0,
-      learning_targets = 0, masks = 0, sample_weights = 0, class_weights = 0, weighted_targets = 0;
+      learning_targets = 0, masks = 0, sample_weights = 0, class_weights = 0, weighted_targets = 0, refused = 0;
   std::uint64_t arena = 0, bound = 0;
 };
 
@@ -67,6 +67,7 @@ class Examination {
     draw_values();
     whole_.emplace(computed(trained_graph(*spec_)));
     feed_ = feed_of(parsed(model_.crowd));  // all inputs of both
+    if (whole_->training().gradients.empty()) return nothing_trains();
     plan_ = host_plan(model_.spec, {});
     terms_add_up_in_double();
     cuts_are_where_they_should_be();
@@ -208,6 +209,14 @@ class Examination {
   }
 
   // --- Compiled
+
+  void nothing_trains() {
+    const Compiled refused = compile(model_.spec.dump(), {.threads = 1});
+    expect(!refused.plan && refused.diagnostics.error_count() == 1, "nothing is reached, and it is not refused");
+    ++tally_.refused;
+    terms_add_up_in_double();
+    cuts_are_where_they_should_be();
+  }
 
   std::shared_ptr<const Plan> plan_of(const Json& spec, CompileOptions options, const Target* target = nullptr) {
     options.threads = 2;
@@ -390,13 +399,14 @@ TEST_CASE("random models compute, train, explain and watch as the specification 
   }
   MESSAGE(tally.models, " models (", tally.near_kinks, " too near to a kink), ", tally.gradients, " gradients, ",
           tally.telling, " of them telling; ", tally.cut, " cut, ", tally.slopes, " slopes (", tally.dead_slopes,
-          " flat); arena ", tally.arena, " bytes of at least ", tally.bound);
+          " flat), ", tally.refused, " trained nothing; arena ", tally.arena, " bytes of at least ", tally.bound);
   if (count < 300) return;
   CHECK(tally.near_kinks < 0.05 * tally.models);
   CHECK(tally.telling > 0.8 * tally.gradients);
   CHECK(tally.slopes > tally.models);
   CHECK(tally.dead_slopes < 0.1 * tally.slopes);
   CHECK(tally.cut > tally.models);
+  CHECK(tally.refused < 0.1 * tally.models);
   CHECK(tally.learning_targets > 0.02 * tally.models);
   CHECK(tally.masks > 0.3 * tally.models);
   CHECK(tally.sample_weights > 0.3 * tally.models);

@@ -279,6 +279,35 @@ TEST_CASE("routing without effect and frozen random layers are warned of, each o
   CHECK(nothing.find("loss term \"inner\" trains no parameter") != std::string::npos);
 }
 
+TEST_CASE("where no kept term reaches anything, training is refused, and what is in the way of each is told") {
+  const auto all_cut = [](std::string text) {
+    for (const char* term : {"/*inner*/", "/*outer*/"}) text = with(text, term, R"(, "stop_at": ["b", "c"])");
+    return with(text, "/*d*/", R"(, "trainable": false, "stop_gradient": true)");
+  };
+  const std::string text = all_cut(chain);
+  const Compiled refused = compile(text);
+  CHECK(!refused.plan);
+  REQUIRE(refused.diagnostics.error_count() == 1);
+  const Diagnostic& error = refused.diagnostics.all().front();
+  CHECK(error.code == "E0403");
+  std::string notes;
+  for (const std::string& note : error.notes) notes += note + "\n";
+  CHECK(notes ==
+        "inner: stops at b (stop_at of this term)\nouter: stops at c (stop_at of this term)\n"
+        "side: stops at d (stop_gradient of the layer); frozen: layer d\n");
+  CHECK(!error.help.empty());
+  CHECK(compile(text, {.train = false}).plan);
+  CHECK(compile(with(text, R"("stop_at": ["b", "c"])", R"("stop_at": ["a"])")).plan);  // one way is enough
+  std::string frozen = chain;
+  for (const char* layer : {"/*a*/", "/*norm*/", "/*b*/", "/*d*/"})
+    frozen = with(frozen, layer, R"(, "trainable": false)");
+  frozen = with(frozen, R"("units": 2 })", R"("units": 2, "trainable": false })");
+  const Compiled many = compile(frozen);
+  REQUIRE(many.diagnostics.error_count() == 1);
+  CHECK(many.diagnostics.all().front().notes.at(1) ==
+        "outer: frozen: layer a; frozen: layer norm; frozen: layer b; frozen: layer c");
+}
+
 TEST_CASE("a value with more consumers than one sum takes has them all added") {
   std::string layers_text, from;
   for (int i = 0; i < 60; ++i) {

@@ -53,10 +53,11 @@ struct ShowOptions {
 int run_show(const ShowOptions& options, const Console& console);
 
 struct ExplainOptions {
-  ModelOptions model;       ///< its file may be a diagnostic's code
-  std::string term, layer;  ///< narrow the report
-  std::string node;         ///< who hears and reads this node
-  std::string without;      ///< the difference that leaving this term out makes
+  ModelOptions model;        ///< its file may be a diagnostic's code
+  std::string term, layer;   ///< narrow the report
+  std::string node;          ///< who hears and reads this node
+  std::string without;       ///< the difference that leaving this term out makes
+  std::string as = "table";  ///< table, svg
 };
 int run_explain(const ExplainOptions& options, const Console& console);
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "compiler/cli/svg.hpp"
 #include "compiler/cli/text.hpp"
 
 namespace weir::cli {
@@ -51,14 +52,17 @@ class DiagramBuilder {
     diagram_.nodes.push_back({kind, name, std::move(lines)});
   }
 
-  /// reference: "conv_1", "conv_1:linear".
-  void edge_to_last(const std::string& reference) {
-    const std::size_t colon = reference.find(':');
-    const auto found = index_.find(reference.substr(0, colon));
+  /// reference: "conv_1", "conv_1:linear", "conv_1.kernel" (of its layer).
+  void edge_to_last(const std::string& reference, const Graph& graph) {
+    const std::size_t end = reference.find_first_of(":.");
+    const auto found = index_.find(reference.substr(0, end));
     if (found == index_.end()) return;
-    diagram_.edges.push_back(
-        {found->second, diagram_.nodes.size() - 1, colon == std::string::npos ? "" : reference.substr(colon + 1)});
+    const bool port = end != std::string::npos && reference[end] == ':';
+    const ValueId value = graph.find(reference);
+    diagram_.edges.push_back({found->second, diagram_.nodes.size() - 1, port ? reference.substr(end + 1) : "",
+                              value == none ? reference : graph.at(value).name});
   }
+  void stop_last() { diagram_.nodes.back().stops = true; }
 
   bool knows(const std::string& reference) const { return index_.contains(reference.substr(0, reference.find(':'))); }
   Diagram take() { return std::move(diagram_); }
@@ -68,9 +72,16 @@ class DiagramBuilder {
   std::map<std::string, std::size_t> index_;
 };
 
+std::string type_text(const LayerSpec& layer) {
+  std::string text(layer.op->name);
+  if (!layer.share.empty()) text += ", shares " + layer.share;
+  return layer.trainable ? text : text + ", frozen";
+}
+
 void add_layer(DiagramBuilder& builder, const LayerSpec& layer, const Graph& graph) {
-  builder.node(Kind::layer, layer.name, {layer.name, std::string(layer.op->name), shape_of(graph, layer.name)});
-  for (const auto& from : layer.from) builder.edge_to_last(from.value);
+  builder.node(Kind::layer, layer.name, {layer.name, type_text(layer), shape_of(graph, layer.name)});
+  if (layer.stop_gradient) builder.stop_last();
+  for (const auto& from : layer.from) builder.edge_to_last(from.value, graph);
 }
 
 /// The file's order is free where `from` is given; here sources come first.
@@ -88,20 +99,9 @@ void add_layers(DiagramBuilder& builder, const Spec& spec, const Graph& graph) {
   }
 }
 
-std::string escaped(const std::string& text, bool xml) {
+std::string escaped(const std::string& text) {
   std::string result;
-  for (char c : text) {
-    if (xml && c == '&')
-      result += "&amp;";
-    else if (xml && c == '<')
-      result += "&lt;";
-    else if (xml && c == '>')
-      result += "&gt;";
-    else if (!xml && (c == '"' || c == '\\'))
-      result += std::string("\\") + c;
-    else
-      result += c;
-  }
+  for (char c : text) result += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
   return result;
 }
 
@@ -121,42 +121,15 @@ std::string dot_style(Kind kind) {
   return "";
 }
 
-// ---- SVG: rows from top to bottom, boxes of one size.
+// ---- SVG: rows from top to bottom.
 
 constexpr const char* svg_head =
     R"svg(<svg xmlns="http://www.w3.org/2000/svg" {} font-family="sans-serif" font-size="13">
 <title>{}</title>
-<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">
-<path d="M0 0L8 4L0 8z" fill="#777777"/></marker></defs>
+<defs>{}</defs>
 )svg";
 
-constexpr int box_width = 190, box_height = 62, column_gap = 30, row_gap = 44, margin = 20;
-
-struct Placement {
-  std::vector<int> row, column;
-  int rows = 0, columns = 0;
-};
-
-Placement place(const Diagram& diagram) {
-  Placement placement;
-  placement.row.resize(diagram.nodes.size());
-  for (const auto& edge : diagram.edges)  // edges stand in the order of their targets, so sources are settled
-    placement.row[edge.to] = std::max(placement.row[edge.to], placement.row[edge.from] + 1);
-  std::map<int, int> used;
-  for (int row : placement.row) {
-    placement.column.push_back(used[row]++);
-    placement.rows = std::max(placement.rows, row + 1);
-    placement.columns = std::max(placement.columns, used[row]);
-  }
-  return placement;
-}
-
-int left_of(const Placement& placement, std::size_t node) {
-  return margin + placement.column[node] * (box_width + column_gap);
-}
-int top_of(const Placement& placement, std::size_t node) {
-  return margin + placement.row[node] * (box_height + row_gap);
-}
+constexpr double font = 13, line_height = 17, first_line = 18, least_width = 130, most_width = 320, margin = 20;
 
 std::string svg_style(Kind kind) {
   switch (kind) {
@@ -174,30 +147,6 @@ std::string svg_style(Kind kind) {
   return "";
 }
 
-std::string svg_edge(const Diagram::Edge& edge, const Placement& placement) {
-  const int x1 = left_of(placement, edge.from) + box_width / 2, y1 = top_of(placement, edge.from) + box_height;
-  const int x2 = left_of(placement, edge.to) + box_width / 2, y2 = top_of(placement, edge.to);
-  const int bend = (y2 - y1) / 2;
-  std::string text = fmt::format(
-      R"svg(<path d="M{} {} C{} {} {} {} {} {}" fill="none" stroke="#777777" marker-end="url(#arrow)"/>)svg", x1, y1,
-      x1, y1 + bend, x2, y2 - bend, x2, y2);
-  if (!edge.port.empty())
-    text += fmt::format(R"(<text x="{}" y="{}" font-size="10">:{}</text>)", x1 + 6, y1 + 12, escaped(edge.port, true));
-  return text + '\n';
-}
-
-std::string svg_node(const DiagramNode& node, int left, int top) {
-  std::string text = fmt::format(R"(<rect x="{}" y="{}" width="{}" height="{}" {}/>)", left, top, box_width, box_height,
-                                 svg_style(node.kind));
-  int line = top + 18;
-  for (const std::string& content : node.lines) {
-    text += fmt::format(R"(<text x="{}" y="{}" text-anchor="middle"{}>{}</text>)", left + box_width / 2, line,
-                        line == top + 18 ? R"( font-weight="bold")" : "", escaped(content, true));
-    line += 17;
-  }
-  return text + '\n';
-}
-
 }  // namespace
 
 Diagram make_diagram(const Spec& spec, const Graph& graph, const Explanation& explanation) {
@@ -206,38 +155,75 @@ Diagram make_diagram(const Spec& spec, const Graph& graph, const Explanation& ex
   add_layers(builder, spec, graph);
   for (const TermExplanation& term : explanation.terms) {
     builder.node(kind_of(term), term.name, {term.name, term.type, role_text(term)});
-    builder.edge_to_last(term.at.substr(0, term.at.find('.')));  // a parameter's layer
-    const bool reads_node = term.target.starts_with("input ") || term.target.starts_with("node ");
-    if (reads_node) builder.edge_to_last(term.target.substr(term.target.find(' ') + 1));
+    builder.edge_to_last(term.at, graph);
+    for (const char* kind : {"input ", "node "})
+      if (term.target.starts_with(kind)) {
+        const std::string rest = term.target.substr(std::string(kind).size());
+        builder.edge_to_last(rest.substr(0, rest.find(',')), graph);  // "node code, which learns too"
+      }
   }
   return builder.take();
 }
 
 std::string to_dot(const Diagram& diagram) {
-  std::string text =
-      fmt::format("digraph \"{}\" {{\n  node [fontname=\"sans-serif\"];\n", escaped(diagram.title, false));
+  std::string text = fmt::format("digraph \"{}\" {{\n  node [fontname=\"sans-serif\"];\n", escaped(diagram.title));
   for (const DiagramNode& node : diagram.nodes) {
     std::string label;
-    for (const std::string& line : node.lines) label += (label.empty() ? "" : "\\n") + escaped(line, false);
-    text += fmt::format("  \"{}\" [{}, label=\"{}\"];\n", escaped(node.name, false), dot_style(node.kind), label);
+    for (const std::string& line : node.lines) label += (label.empty() ? "" : "\\n") + escaped(line);
+    text += fmt::format("  \"{}\" [{}, label=\"{}\"];\n", escaped(node.name), dot_style(node.kind), label);
   }
   for (const auto& edge : diagram.edges) {
-    const std::string label = edge.port.empty() ? "" : fmt::format(" [label=\":{}\"]", escaped(edge.port, false));
-    text += fmt::format("  \"{}\" -> \"{}\"{};\n", escaped(diagram.nodes[edge.from].name, false),
-                        escaped(diagram.nodes[edge.to].name, false), label);
+    const std::string label = edge.port.empty() ? "" : fmt::format(" [label=\":{}\"]", escaped(edge.port));
+    text += fmt::format("  \"{}\" -> \"{}\"{};\n", escaped(diagram.nodes[edge.from].name),
+                        escaped(diagram.nodes[edge.to].name), label);
   }
   return text + "}\n";
 }
 
+const std::string svg_arrow =
+    R"svg(<marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">)svg"
+    R"svg(<path d="M0 0L8 4L0 8z" fill="#777777"/></marker>)svg";
+
+LayoutBox box_of(const DiagramNode& node) {
+  double width = least_width;
+  for (std::size_t i = 0; i < node.lines.size(); ++i)
+    width = std::max(width, text_width(node.lines[i], font, i == 0) + 20);
+  return {std::min(width, most_width), 11 + line_height * static_cast<double>(node.lines.size())};
+}
+
+std::string svg_box(const DiagramNode& node, const PlacedBox& box) {
+  std::string text = fmt::format(R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" {}/>)", box.x, box.y,
+                                 box.width, box.height, svg_style(node.kind));
+  for (std::size_t i = 0; i < node.lines.size(); ++i)
+    text +=
+        fmt::format(R"(<text x="{:.1f}" y="{:.1f}" text-anchor="middle"{}>{}</text>)", box.x + box.width / 2,
+                    box.y + first_line + line_height * static_cast<double>(i), i == 0 ? R"( font-weight="bold")" : "",
+                    xml_escaped(shortened(node.lines[i], box.width - 12, font, i == 0)));
+  return text + '\n';
+}
+
+std::string svg_port(const Diagram::Edge& edge, Point end) {
+  if (edge.port.empty()) return "";
+  return fmt::format(
+      R"(<text x="{:.1f}" y="{:.1f}" font-size="10" text-anchor="end" stroke="#ffffff" stroke-width="3" )"
+      R"(paint-order="stroke">:{}</text>)",
+      end.x - 7, end.y - 10, xml_escaped(edge.port));
+}
+
 std::string to_svg(const Diagram& diagram) {
-  const Placement placement = place(diagram);
-  const int width = 2 * margin + placement.columns * (box_width + column_gap) - column_gap;
-  const int height = 2 * margin + placement.rows * (box_height + row_gap) - row_gap;
-  const std::string size = fmt::format(R"(width="{0}" height="{1}" viewBox="0 0 {0} {1}")", width, height);
-  std::string text = fmt::format(svg_head, size, escaped(diagram.title, true));
-  for (const auto& edge : diagram.edges) text += svg_edge(edge, placement);
-  for (std::size_t i = 0; i < diagram.nodes.size(); ++i)
-    text += svg_node(diagram.nodes[i], left_of(placement, i), top_of(placement, i));
+  std::vector<LayoutBox> boxes;
+  std::vector<LayoutEdge> edges;
+  for (const DiagramNode& node : diagram.nodes) boxes.push_back(box_of(node));
+  for (const auto& edge : diagram.edges) edges.push_back({edge.from, edge.to, 8});
+  const Layout layout = layered_layout(boxes, edges);
+  const std::string size = fmt::format(R"(width="{0:.0f}" height="{1:.0f}" viewBox="{2:.0f} {2:.0f} {0:.0f} {1:.0f}")",
+                                       layout.width + 2 * margin, layout.height + 2 * margin, -margin);
+  std::string text = fmt::format(svg_head, size, xml_escaped(diagram.title), svg_arrow);
+  for (std::size_t i = 0; i < edges.size(); ++i)
+    text += fmt::format(R"svg(<path d="{}" fill="none" stroke="#777777" marker-end="url(#arrow)"/>)svg",
+                        path_data(layout.edges[i], 0, false)) +
+            svg_port(diagram.edges[i], layout.edges[i].back()) + '\n';
+  for (std::size_t i = 0; i < boxes.size(); ++i) text += svg_box(diagram.nodes[i], layout.boxes[i]);
   return text + "</svg>\n";
 }
 

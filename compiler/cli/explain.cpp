@@ -10,9 +10,11 @@
 #include "compiler/cli/commands.hpp"
 #include "compiler/cli/exit_codes.hpp"
 #include "compiler/cli/explain_cost.hpp"
+#include "compiler/cli/explain_drawing.hpp"
 #include "compiler/cli/model.hpp"
 #include "compiler/cli/text.hpp"
 #include "compiler/diagnostic_codes.hpp"
+#include "compiler/passes/passes.hpp"
 
 namespace weir::cli {
 namespace {
@@ -90,9 +92,27 @@ std::string node_text(const Explanation& all, const std::string& node) {
                      node, names_text(json["read_by"]), names_text(json["depends"]), names_text(json["hears"]));
 }
 
+/// A drawing has the terms and the parameters that the table has; what these flags add is text.
+void check_drawable(const ExplainOptions& options) {
+  if (options.as == "table") return;
+  const auto refuse = [&](const char* flag, const char* what) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} with --as {}: {}; leave one of them out", flag, options.as, what));
+  };
+  if (looks_like_a_code(options.model.file)) refuse(options.model.file.c_str(), "an article is text");
+  if (!options.node.empty()) refuse("--node", "a list of terms is no drawing");
+  if (!options.without.empty()) refuse("--without", "a comparison is no drawing (--exclude draws the network without)");
+}
+
+std::string drawn(const Model& model, const Explanation& shown, const std::vector<TermCost>& costs) {
+  Diagnostics ignored;  // explain has reported everything
+  return explain_svg(make_diagram(model.spec, build_graph(model.spec, Mode::training, ignored), shown), shown, costs);
+}
+
 }  // namespace
 
 int run_explain(const ExplainOptions& options, const Console& console) {
+  check_drawable(options);
   if (looks_like_a_code(options.model.file)) return explain_code(options.model.file, console);
   const Model model = load_model(options.model, console, {}, false);
   Diagnostics diagnostics(model.file, model.text);
@@ -102,6 +122,11 @@ int run_explain(const ExplainOptions& options, const Console& console) {
   check_names(options, model.spec);
   const Explanation shown = filtered(explanation, {options.term, options.layer});
   const auto costs = term_costs(model, options, explanation);
+  if (options.as == "svg") {
+    const std::string svg = drawn(model, shown, costs);
+    console.out << (console.json ? Json{{"as", options.as}, {"text", svg}}.dump(2) + '\n' : svg);
+    return done;
+  }
   if (console.json) {
     Json json = Json::parse(to_json(shown));
     add_costs(json, costs, options.without);

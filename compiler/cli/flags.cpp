@@ -165,6 +165,8 @@ Command explain_command(CLI::App& program, bool& json) {
   flags.text("--layer", options.layer, "NAME", "the parameters of this layer alone");
   flags.text("--node", options.node, "NAME", "which terms read this node, and which send it a gradient");
   flags.text("--without", options.without, "NAME", "what leaving this loss term out changes: steps, cost, memory");
+  flags.choice("--as", options.as, {"table", "svg"},
+               "table (default), or svg: drawn, a colour for each term's gradient");
   return flags.take(run_explain);
 }
 

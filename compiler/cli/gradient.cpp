@@ -33,7 +33,9 @@ class GradientCommand {
     open();
     const Batches batches(dataset_.samples(), {batch_size_, false, settings().drop_remainder, 0});
     Session session = ready_session(batches);
-    BatchFeed feed(dataset_, *largest_program(session.plan(), ProgramKind::train));
+    const Program& program = *largest_program(session.plan(), ProgramKind::train);
+    // A regularizer of a parameter reads no input; the rows of any say how many there are.
+    BatchFeed feed(dataset_, program.inputs.empty() ? *largest_program(*plan_, ProgramKind::train) : program);
     const StepResult result = session.gradient_step(feed.gather(rows_of(batches, options_.batch)));
     const Gradients gradients = read(session);
     write(gradients);
@@ -77,18 +79,12 @@ class GradientCommand {
     if (!program) throw Error(ErrorCode::invalid_argument, fmt::format("{} has no train program", model_.file));
     if (model_.plan && !plan_->find(ProgramKind::train, batch_size_)) batch_size_ = program->batch;
     std::vector<InputBinding> needed = program->inputs;
-    if (!options_.term.empty()) add_inputs_of(*compile_sizes({batch_size_}, options_.term, false), needed);
+    if (!options_.term.empty())
+      add_inputs(needed,
+                 largest_program(*compile_sizes({batch_size_}, options_.term, false), ProgramKind::train)->inputs);
     dataset_ = open_set(model_, options_.data, "train", needed, console_);
     sizes_ = stepped_batch_sizes(dataset_.samples(), {batch_size_, 1, 0, false, settings().drop_remainder}, 0);
     if (sizes_ != std::vector{batch_size_} && !sizes_.empty()) plan_ = compile_sizes(sizes_, "", false);
-  }
-
-  static void add_inputs_of(const Plan& plan, std::vector<InputBinding>& needed) {
-    for (const InputBinding& input : largest_program(plan, ProgramKind::train)->inputs) {
-      const bool known =
-          std::any_of(needed.begin(), needed.end(), [&](const auto& each) { return each.name == input.name; });
-      if (!known) needed.push_back(input);
-    }
   }
 
   /// At the parameters of the step asked for; with --term, in a session whose plan has that term alone.

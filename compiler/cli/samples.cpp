@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -96,26 +97,71 @@ std::string source_text(const Source& source, const Model& model, const DataOpti
   return "random";
 }
 
+/// Classes of one input, some samples at a time, with the masks that hide some of them.
+class ClassCheck {
+ public:
+  ClassCheck(const Dataset& dataset, const std::vector<InputBinding>& inputs, const InputBinding& input)
+      : dataset_(dataset), inputs_(inputs), input_(input), size_(element_count(input.dims)) {
+    readers_ = input.readers;
+    if (readers_.empty()) readers_.push_back({.classes = input.classes});
+  }
+
+  struct Wrong {
+    std::int64_t sample = 0;
+    std::int32_t value = 0;
+    std::int64_t classes = 0;
+  };
+  /// The first class outside the range of a reader that looks at it.
+  std::optional<Wrong> find() const {
+    const std::int64_t chunk = std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, size_));
+    for (std::int64_t first = 0; first < dataset_.samples(); first += chunk) {
+      std::vector<std::uint32_t> rows(static_cast<std::size_t>(std::min(chunk, dataset_.samples() - first)));
+      std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
+      for (const InputReader& reader : readers_)
+        if (auto wrong = find(reader, rows)) return Wrong{first + wrong->sample, wrong->value, wrong->classes};
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::optional<Wrong> find(const InputReader& reader, const std::vector<std::uint32_t>& rows) const {
+    if (reader.classes == 0) return std::nullopt;
+    std::vector<std::int32_t> classes(rows.size() * static_cast<std::size_t>(size_));
+    dataset_.gather(rows, input_.name, classes.data());
+    const std::vector<bool> hidden = hidden_by(reader, rows, classes.size());
+    for (std::size_t i = 0; i < classes.size(); ++i)
+      if (!hidden[i] && (classes[i] < 0 || classes[i] >= reader.classes) && reader.ignored != classes[i])
+        return Wrong{static_cast<std::int64_t>(i) / size_, classes[i], reader.classes};
+    return std::nullopt;
+  }
+
+  /// By entry: whether the reader's mask is 0 there. Floats and integers have the same zero.
+  std::vector<bool> hidden_by(const InputReader& reader, const std::vector<std::uint32_t>& rows,
+                              std::size_t entries) const {
+    std::vector<bool> hidden(entries, false);
+    if (reader.mask < 0) return hidden;
+    const InputBinding& mask = inputs_.at(static_cast<std::size_t>(reader.mask));
+    std::vector<std::int32_t> values(rows.size() * static_cast<std::size_t>(element_count(mask.dims)));
+    dataset_.gather(rows, mask.name, values.data());
+    for (std::size_t i = 0; i < entries; ++i) hidden[i] = values[i / (entries / values.size())] == 0;
+    return hidden;
+  }
+
+  const Dataset& dataset_;
+  const std::vector<InputBinding>& inputs_;
+  const InputBinding& input_;
+  std::int64_t size_;
+  std::vector<InputReader> readers_;
+};
+
 /// Before the first step, so that a wrong label far back does not cost an epoch.
-void check_classes(const Dataset& dataset, const InputBinding& input, const std::string& source) {
-  if (input.dtype != DType::i32 || input.classes == 0) return;
-  const auto size = static_cast<std::size_t>(element_count(input.dims));
-  const std::size_t chunk = std::max<std::size_t>(1, 65536 / std::max<std::size_t>(1, size));
-  std::vector<std::int32_t> classes(chunk * size);
-  for (std::int64_t first = 0; first < dataset.samples(); first += static_cast<std::int64_t>(chunk)) {
-    const auto count = std::min(chunk, static_cast<std::size_t>(dataset.samples() - first));
-    std::vector<std::uint32_t> rows(count);
-    std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    dataset.gather(rows, input.name, classes.data());
-    const auto end = classes.begin() + static_cast<std::ptrdiff_t>(count * size);
-    const auto wrong =
-        std::find_if(classes.begin(), end, [&](std::int32_t value) { return value < 0 || value >= input.classes; });
-    if (wrong == end) continue;
+void check_classes(const Dataset& dataset, const std::vector<InputBinding>& inputs, const InputBinding& input,
+                   const std::string& source) {
+  if (input.dtype != DType::i32 || (input.classes == 0 && input.readers.empty())) return;
+  if (const auto wrong = ClassCheck(dataset, inputs, input).find())
     throw Error(ErrorCode::invalid_data,
                 fmt::format("input \"{}\": sample {} of {} holds class {}, but the model knows 0 to {}", input.name,
-                            first + (wrong - classes.begin()) / static_cast<std::ptrdiff_t>(size), source, *wrong,
-                            input.classes - 1));
-  }
+                            wrong->sample, source, wrong->value, wrong->classes - 1));
 }
 
 /// Nothing that the user wrote is ignored silently.
@@ -141,12 +187,40 @@ Dataset open_sources(const Model& model, const DataOptions& options, const std::
                       "--input {}=FILE",
                       input.name, set, set, input.name));
     bind(dataset, source->second, input, model, options);
-    check_classes(dataset, input, source_text(source->second, model, options));
   }
+  for (const InputBinding& input : needed)
+    check_classes(dataset, needed, input, source_text(sources.find(input.name)->second, model, options));
   return dataset;
 }
 
+/// Where in the list the input stands; it is put there if it is not.
+std::size_t place_of(std::vector<InputBinding>& inputs, const InputBinding& input) {
+  const auto found =
+      std::find_if(inputs.begin(), inputs.end(), [&](const InputBinding& each) { return each.name == input.name; });
+  if (found != inputs.end()) return static_cast<std::size_t>(found - inputs.begin());
+  inputs.push_back(input);
+  inputs.back().readers.clear();
+  return inputs.size() - 1;
+}
+
 }  // namespace
+
+void add_inputs(std::vector<InputBinding>& inputs, const std::vector<InputBinding>& more) {
+  for (const InputBinding& input : more) {
+    const std::size_t known = inputs.size(), at = place_of(inputs, input);
+    std::vector<InputReader> readers = input.readers;
+    for (InputReader& reader : readers)
+      if (reader.mask >= 0)
+        reader.mask = static_cast<int>(place_of(inputs, more.at(static_cast<std::size_t>(reader.mask))));
+    std::vector<InputReader>& all = inputs[at].readers;
+    if (at >= known)
+      all = std::move(readers);
+    else if (all.empty() || readers.empty())
+      all.clear();  // somebody reads all of it
+    else
+      all.insert(all.end(), readers.begin(), readers.end());
+  }
+}
 
 bool has_set(const Model& model, const DataOptions& options, const std::string& set,
              const std::vector<InputBinding>& needed) {
@@ -187,11 +261,7 @@ TrainingSets open_training_sets(const Model& model, const DataOptions& options,
     return sets;
   }
   std::vector<InputBinding> both = trained;
-  for (const InputBinding& input : evaluated) {
-    const bool known =
-        std::any_of(both.begin(), both.end(), [&](const InputBinding& each) { return each.name == input.name; });
-    if (!known) both.push_back(input);
-  }
+  add_inputs(both, evaluated);
   tell_unread(options, both, console);
   auto [train, validation] =
       open_sources(model, options, "train", sources_of(model, options, set_of(model, "train")), both).split(split);

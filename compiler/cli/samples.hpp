@@ -17,10 +17,14 @@ namespace weir::cli {
 bool has_set(const Model& model, const DataOptions& options, const std::string& set,
              const std::vector<InputBinding>& needed);
 
+/// Adds what another program reads. Each knows who reads it by the places of masks in its own list; here by those in
+/// `inputs`.
+void add_inputs(std::vector<InputBinding>& inputs, const std::vector<InputBinding>& more);
+
 /// Opens the set: paths of the specification relative to --data or the model's folder, --input over them. Classes of
-/// i32 inputs are checked over the whole set. train without the part that validation_split takes. Throws Error:
-/// invalid_data for data that is absent or wrong (it names input, file and sample), io_error for a file that cannot be
-/// read, invalid_argument for an --input that is no input of the model.
+/// i32 inputs are checked over the whole set, where a reader looks at them. train without the part that
+/// validation_split takes. Throws Error: invalid_data for data that is absent or wrong (it names input, file and
+/// sample), io_error for a file that cannot be read, invalid_argument for an --input that is no input of the model.
 Dataset open_set(const Model& model, const DataOptions& options, const std::string& set,
                  const std::vector<InputBinding>& needed, const Console& console);
 

@@ -1,6 +1,7 @@
 // weir show: what the compiler made of a specification: a summary, the memory, the graph, the plan, or one stage on the
 // way.
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -11,6 +12,7 @@
 #include "compiler/cli/model.hpp"
 #include "compiler/cli/text.hpp"
 #include "compiler/passes/passes.hpp"
+#include "runtime/recipe_cost.hpp"
 
 namespace weir::cli {
 namespace {
@@ -75,13 +77,28 @@ std::vector<std::string> reference_steps(const Plan& plan) {
   return steps;
 }
 
+/// Of one run of the first program, which is a training step where the model trains: forward, backward and update of
+/// each layer. Steps are named after what they do: "conv_1", "conv_1 gradient_input", "conv_1.kernel as Ohwi32o".
+std::map<std::string, Cost> layer_costs(const Plan& plan) {
+  std::map<std::string, Cost> costs;
+  if (plan.programs.empty()) return costs;
+  const Program& program = plan.programs.front();
+  for (const auto* steps : {&program.refresh, &program.compute, &program.commit})
+    for (const Step& step : *steps)
+      costs[step.node.substr(0, step.node.find_first_of(" .:"))] +=
+          cost_of(plan.recipes.at(static_cast<std::size_t>(step.recipe)));
+  return costs;
+}
+
 std::string layer_table(const Report& report) {
-  std::vector<std::vector<std::string>> rows{{"layer", "type", "output", "parameters", "trained by"}};
+  std::vector<std::vector<std::string>> rows{
+      {"layer", "type", "output", "parameters", "FLOPs", "bytes moved", "trained by"}};
+  auto costs = layer_costs(*report.plan);
   for (const LayerSpec& layer : report.model.spec.layers)
     rows.push_back({layer.name, std::string(layer.op->name), to_string(dims_of(report.graph, layer.name)),
-                    with_separators(parameter_count(*report.plan, layer.name)),
-                    trained_by(report.explanation, layer.name)});
-  return table_text(rows, "lllrl");
+                    with_separators(parameter_count(*report.plan, layer.name)), number_text(costs[layer.name].flops),
+                    bytes_text(costs[layer.name].bytes), trained_by(report.explanation, layer.name)});
+  return table_text(rows, "lllrrrl");
 }
 
 std::string term_table(const Report& report) {
@@ -98,12 +115,15 @@ std::string term_table(const Report& report) {
 }
 
 std::string memory_table(const Plan& plan) {
-  std::vector<std::vector<std::string>> rows{{"program", "batch", "steps", "arena", "at least"}};
-  for (const Program& program : plan.programs)
+  std::vector<std::vector<std::string>> rows{
+      {"program", "batch", "steps", "FLOPs", "bytes moved", "arena", "at least"}};
+  for (const Program& program : plan.programs) {
+    const Cost cost = cost_of(plan, program);
     rows.push_back({std::string(to_string(program.kind)), std::to_string(program.batch),
-                    std::to_string(program.compute.size()), bytes_text(program.arena_bytes),
-                    bytes_text(program.lower_bound)});
-  return '\n' + table_text(rows, "lrrrr") +
+                    std::to_string(program.compute.size()), number_text(cost.flops), bytes_text(cost.bytes),
+                    bytes_text(program.arena_bytes), bytes_text(program.lower_bound)});
+  }
+  return '\n' + table_text(rows, "lrrrrrr") +
          fmt::format("store (parameters, statistics, optimizer state) {}; arena {}\n", bytes_text(plan.store_bytes),
                      bytes_text(plan.arena_bytes()));
 }
@@ -120,11 +140,14 @@ Json as_json(const Report& report) {
   const Plan& plan = *report.plan;
   Json json{{"model", plan.model}, {"spec_hash", plan.spec_hash}, {"threads", plan.fingerprint.threads}};
   for (const char* list : {"layers", "loss", "programs"}) json[list] = Json::array();
+  auto costs = layer_costs(plan);
   for (const LayerSpec& layer : report.model.spec.layers)
     json["layers"].push_back({{"name", layer.name},
                               {"type", layer.op->name},
                               {"output", dims_of(report.graph, layer.name)},
                               {"parameters", parameter_count(plan, layer.name)},
+                              {"flops", costs[layer.name].flops},
+                              {"bytes", costs[layer.name].bytes},
                               {"trained_by", trained_by(report.explanation, layer.name)}});
   for (const TermExplanation& term : report.explanation.terms)
     json["loss"].push_back({{"name", term.name},
@@ -136,6 +159,8 @@ Json as_json(const Report& report) {
     json["programs"].push_back({{"kind", to_string(program.kind)},
                                 {"batch", program.batch},
                                 {"steps", program.compute.size()},
+                                {"flops", cost_of(plan, program).flops},
+                                {"bytes", cost_of(plan, program).bytes},
                                 {"arena_bytes", program.arena_bytes},
                                 {"lower_bound", program.lower_bound}});
   json["store_bytes"] = plan.store_bytes;

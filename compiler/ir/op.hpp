@@ -124,7 +124,11 @@ struct OpDef {
                                  ///< for every row along the last axis
   bool target_gradient = false;  ///< loss: its gradient gives that of the target too, where the node's attribute
                                  ///< "target_gradient" asks for it
-  bool identity_in_evaluation = false;    ///< dropout: where training is off, the output is the input
+  std::string_view instead_of_constant = {};  ///< loss: against a constant it only pushes its predictions up, whatever
+                                              ///< the constant, but where they add up to 1; this op holds units near a
+                                              ///< value (kl_divergence: "kl_sparsity")
+  bool sums_to_one = false;                   ///< layer: entries along the last axis add up to 1 (softmax)
+  bool identity_in_evaluation = false;        ///< dropout: where training is off, the output is the input
   std::string_view gradient_factor = {};  ///< layer: its gradient is not the true one but that times this attribute or
                                           ///< scalar operand (gradient_scale)
   bool frozen_is_evaluation = false;      ///< batch_normalization: with trainable false it uses its moving statistics
@@ -134,6 +138,7 @@ struct OpDef {
   bool (*uses_slots)(const Attributes&) = nullptr;  ///< optimizer: whether these settings need the slots; empty: always
   bool by_axes = false;       ///< constraint: looks along the parameter's axes, so that its home layout is canonical
   double gradient_bound = 0;  ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite
+  bool scale_free = false;    ///< optimizer: gradients times a factor take the same step, but for epsilon (Adam)
 
   std::vector<Example> examples = {};
   std::vector<const OpDef*> internals = {};  ///< private ops of this file ("conv2d.gradient_kernel"), tested with it

@@ -77,6 +77,7 @@ const OpDef adam{
         "(√v / √(1 - beta_2^t) + epsilon)",
     .slots = {"m", "v"},
     .gradient_bound = largest_gradient,
+    .scale_free = true,
 };
 
 }  // namespace weir::ops

@@ -104,6 +104,7 @@ const OpDef kl_divergence{
     .class_target = true,
     .classification = true,
     .target_gradient = true,
+    .instead_of_constant = "kl_sparsity",
     .examples = {{.name = "rows", .inputs = {batched({5}), batched({5})}, .fill = probabilities},
                  {.name = "image",
                   .inputs = {batched({2, 3, 4}), batched({2, 3, 4})},

@@ -89,6 +89,7 @@ const OpDef softmax{
     .lower = lower,
     .reference = reference,
     .activation = true,
+    .sums_to_one = true,
     .examples = {{.name = "rows", .inputs = {batched({10})}},
                  {.name = "image", .inputs = {batched({3, 2, 17})}},
                  {.name = "sequence", .inputs = {batched({4, 3})}, .batch = 1},

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "compiler/ir/op.hpp"
 #include "compiler/passes/routing.hpp"
 
 namespace weir {
@@ -12,6 +13,9 @@ namespace {
 
 /// Terms whose weights are further apart than this can hardly both matter in f32 training.
 constexpr double far_apart = 1e4;
+
+/// Up to this, what an optimizer adds to a quotient against division by 0 is no part of its steps.
+constexpr double small_epsilon = 1e-5;
 
 const TermSpec& spec_of(const Spec& spec, std::size_t term) { return spec.loss->terms[term]; }
 
@@ -79,6 +83,50 @@ void lint_weights(const Spec& spec, const TrainingGraph& training, Diagnostics& 
         .help = "weir train --gradient-norms shows how large each term's gradient is";
 }
 
+/// With one term, an optimizer that divides by the size of gradients divides the weight away too.
+void lint_lone_weight(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
+  if (!spec.train || !spec.train->optimizer->scale_free) return;
+  const Attributes& settings = spec.train->optimizer_attributes;
+  if (settings.has("epsilon") && settings.number("epsilon") > small_epsilon) return;
+  const auto trains = [](const LossTerm& term) { return term.role == TermRole::trained; };
+  if (std::count_if(training.terms.begin(), training.terms.end(), trains) != 1) return;
+  const auto lone = std::find_if(training.terms.begin(), training.terms.end(), trains);
+  if (lone->regularizer || lone->constant_weight == 1) return;
+  const TermSpec& written = spec_of(spec, static_cast<std::size_t>(lone - training.terms.begin()));
+  if (written.schedule) return;
+  diagnostics
+      .warning("W0411", written.weight.place,
+               fmt::format("loss term \"{}\" is the only one that is kept, so its weight {} has no effect beyond "
+                           "epsilon: a step of {} does not depend on the size of gradients",
+                           lone->name, shortest(lone->constant_weight), spec.train->optimizer->name))
+      .help = "\"learning_rate\" makes steps larger or smaller";
+}
+
+bool sums_to_one(const Graph& graph, ValueId value) {
+  const NodeId producer = graph.at(value).producer;
+  return producer != none && graph.node(producer).op->sums_to_one;
+}
+
+/// Against one constant for every entry, a loss between distributions only wants larger entries.
+bool only_pushes_up(const Spec& spec, const TrainingGraph& training, std::size_t term) {
+  const TermSpec& written = spec_of(spec, term);
+  return written.target.kind == TargetSpec::Kind::constant && written.target.constant < 1 &&
+         !written.op->instead_of_constant.empty() && !sums_to_one(training.graph, training.terms[term].at);
+}
+
+void lint_pushed_up(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
+  for (std::size_t i = 0; i < training.terms.size() && !training.terms[i].regularizer; ++i) {
+    if (training.terms[i].role != TermRole::trained || !only_pushes_up(spec, training, i)) continue;
+    const TermSpec& written = spec_of(spec, i);
+    diagnostics
+        .warning("W0410", training.terms[i].place,
+                 fmt::format("loss term \"{}\": against a constant, {} only falls as predictions grow: it pushes every "
+                             "entry of \"{}\" up to 1, never to {}",
+                             written.name, written.op->name, written.at.value, shortest(written.target.constant)))
+        .help = fmt::format("\"{}\" holds units near a value", written.op->instead_of_constant);
+  }
+}
+
 /// A term against a constant is least where the network says that constant for every sample.
 void lint_constant_minimum(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnostics) {
   const Routing routing = route(training);
@@ -87,6 +135,7 @@ void lint_constant_minimum(const Spec& spec, const TrainingGraph& training, Diag
     all.push_back(training.terms[i].role == TermRole::trained ? reached(training, routing, i) : std::set<ValueId>{});
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].empty() || spec_of(spec, i).target.kind != TargetSpec::Kind::constant) continue;
+    if (only_pushes_up(spec, training, i)) continue;  // then that is not where it is least
     const bool alone = std::none_of(all[i].begin(), all[i].end(), [&](ValueId parameter) {
       for (std::size_t j = 0; j < all.size(); ++j)
         if (j != i && all[j].contains(parameter)) return true;
@@ -109,6 +158,8 @@ void lint(const Spec& spec, const TrainingGraph& training, Diagnostics& diagnost
   lint_lists(spec, diagnostics);
   lint_cuts_at_inputs(spec, training.graph, diagnostics);
   lint_weights(spec, training, diagnostics);
+  lint_lone_weight(spec, training, diagnostics);
+  lint_pushed_up(spec, training, diagnostics);
   lint_constant_minimum(spec, training, diagnostics);
 }
 

@@ -1,0 +1,25 @@
+// Small parts of our drawings: escaped text, its width, lines of a layout.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compiler/cli/layered_layout.hpp"
+
+namespace weir::cli {
+
+/// For text and for attributes in double quotes.
+std::string xml_escaped(std::string_view text);
+
+/// About how wide a sans-serif font draws it; rather more.
+double text_width(std::string_view text, double size, bool bold = false);
+
+/// The text, or as much of it as fits, with an ellipsis.
+std::string shortened(const std::string& text, double width, double size, bool bold = false);
+
+/// The data of a path along an edge of a layout, moved aside by `shift` where others run beside it. upwards: from its
+/// end to its start.
+std::string path_data(const std::vector<Point>& points, double shift, bool upwards);
+
+}  // namespace weir::cli
