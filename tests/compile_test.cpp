@@ -80,6 +80,20 @@ TEST_CASE("every pass can be dumped, and every model compiles, plans its memory 
   }
 }
 
+TEST_CASE("every model of the bench compiles, and only its frozen layers are warned of") {
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(WEIR_SOURCE_DIR) + "/bench/models")) {
+    if (entry.path().extension() != ".json") continue;
+    INFO(entry.path().string());
+    const std::string text = read_file("bench/models/" + entry.path().filename().string());
+    const Compiled result = compile(text, {.threads = 1, .evaluate = false, .predict = false});
+    CHECK_MESSAGE(result.plan, result.diagnostics.to_text());
+    for (const Diagnostic& diagnostic : result.diagnostics.all()) CHECK(diagnostic.code == "W0405");
+    ++models;
+  }
+  CHECK(models >= 5);
+}
+
 TEST_CASE("every batch size of the seed from 1 to 32 has correct gradients and no reference implementation") {
   const std::string text = read_file("tests/golden_runs/seed/model.weir.json");
   const std::map<std::string, Tensor> initial = read_tensors("tests/golden_runs/seed/init.safetensors");
