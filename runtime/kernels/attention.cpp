@@ -17,10 +17,22 @@ struct Head {
   float *probabilities, *dst, *key_columns;
 };
 
+/// In sixteen running maxima side by side, which compilers turn into vector code.
+WEIR_INLINE float largest(const float* row, std::int64_t count) {
+  float most[lanes];
+  std::fill_n(most, lanes, row[0]);
+  std::int64_t s = 0;
+  for (; s + lanes <= count; s += lanes)
+    for (std::int64_t lane = 0; lane < lanes; ++lane)
+      most[lane] = row[s + lane] > most[lane] ? row[s + lane] : most[lane];
+  for (; s < count; ++s) most[0] = row[s] > most[0] ? row[s] : most[0];
+  for (std::int64_t lane = 1; lane < lanes; ++lane) most[0] = most[lane] > most[0] ? most[lane] : most[0];
+  return most[0];
+}
+
 /// The first `seen` entries become their softmax, the others 0.
 WEIR_INLINE void soften(float* row, std::int64_t seen, std::int64_t count, float scale) {
-  float most = row[0];
-  for (std::int64_t s = 1; s < seen; ++s) most = row[s] > most ? row[s] : most;
+  const float most = largest(row, seen);
   WEIR_INDEPENDENT
   for (std::int64_t s = 0; s < seen; ++s) row[s] = exp_of_negative(scale * (row[s] - most));
   float partial[lanes] = {};
