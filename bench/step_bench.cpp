@@ -1,12 +1,15 @@
-// weir's half of the comparison in seed_step.py: one training step after another on recorded batches, on command.
+// weir's half of the comparison in compare.py: one training step, or prediction, after another on recorded batches.
 // stdin takes `step N`, `memory` and `quit`; each answer is one line of JSON (peer.py describes the protocol).
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <limits>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -27,6 +30,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string spec, run;
   int threads = 1;
+  std::int64_t predict = 0;  ///< batch size of predictions; 0: training steps
 };
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -73,22 +77,39 @@ weir::TensorView rows(const weir::SourceArray& array, weir::DType dtype, std::in
   return {array.bytes.data() + first * row, dtype, dims};
 }
 
+/// A file INPUT.npy for each input that the training program reads; a last short batch is left out.
 struct Batches {
-  weir::SourceArray image, label;
+  std::map<std::string, weir::SourceArray> arrays;
   std::vector<weir::Feed> feeds;
 
-  Batches(const std::string& folder, std::int64_t batch)
-      : image(load_array(folder + "/image.npy")), label(load_array(folder + "/label.npy")) {
-    for (std::int64_t first = 0; first + batch <= image.dims[0]; first += batch)
-      feeds.push_back({{"image", rows(image, weir::DType::f32, first, batch)},
-                       {"label", rows(label, weir::DType::i32, first, batch)}});
+  Batches(const std::string& folder, const weir::Program& program) {
+    std::int64_t samples = std::numeric_limits<std::int64_t>::max();
+    for (const weir::InputBinding& input : program.inputs) {
+      const auto added = arrays.emplace(input.name, load_array(folder + "/" + input.name + ".npy"));
+      samples = std::min(samples, added.first->second.dims.at(0));
+    }
+    for (std::int64_t first = 0; first + program.batch <= samples; first += program.batch) {
+      feeds.emplace_back();
+      for (const weir::InputBinding& input : program.inputs)
+        feeds.back().emplace(input.name, rows(arrays.at(input.name), input.dtype, first, program.batch));
+    }
+    if (feeds.empty()) throw weir::Error(weir::ErrorCode::invalid_data, folder + " holds no whole batch");
   }
 };
+
+std::int64_t parameter_count(const weir::Plan& plan) {
+  std::int64_t count = 0;
+  for (const weir::Parameter& parameter : plan.parameters) count += weir::element_count(parameter.dims);
+  return count;
+}
 
 std::shared_ptr<const weir::Plan> compile(const Options& options) {
   weir::CompileOptions settings;
   settings.threads = options.threads;
-  settings.evaluate = settings.predict = false;
+  settings.evaluate = false;
+  settings.predict = options.predict > 0;
+  settings.train = !settings.predict;
+  if (settings.predict) settings.batch_sizes = {options.predict};
   weir::Compiled compiled = weir::compile(read_text(options.spec), settings);
   if (compiled.plan == nullptr) throw weir::Error(weir::ErrorCode::invalid_data, compiled.diagnostics.to_text());
   return compiled.plan;
@@ -96,26 +117,56 @@ std::shared_ptr<const weir::Plan> compile(const Options& options) {
 
 void answer(const Json& value) { std::cout << value.dump() << std::endl; }
 
-Json take_steps(weir::Session& session, const Batches& batches, std::int64_t count) {
+/// What one command of the protocol is about: a training step or a prediction, and the number that shows its result.
+class Work {
+ public:
+  Work(weir::Session& session, const Batches& batches, const weir::Program& program)
+      : session_(session), batches_(batches), program_(program) {}
+
+  double once() {
+    const weir::Feed& feed = batches_.feeds[taken_++ % batches_.feeds.size()];
+    if (program_.kind == weir::ProgramKind::train) return session_.train_step(feed).total;
+    return static_cast<double>(output(feed).data<float>()[0]);
+  }
+
+  std::vector<float> first_output() {
+    const weir::Tensor value = output(batches_.feeds.front());
+    return {value.data<float>(), value.data<float>() + value.count()};
+  }
+
+ private:
+  weir::Tensor output(const weir::Feed& feed) {
+    std::map<std::string, weir::Tensor> outputs = session_.predict(feed);
+    return std::move(outputs.at(program_.outputs.at(0).name));
+  }
+
+  weir::Session& session_;
+  const Batches& batches_;
+  const weir::Program& program_;
+  std::size_t taken_ = 0;
+};
+
+Json take_steps(Work& work, std::int64_t count) {
   std::vector<double> seconds, losses;
   seconds.reserve(static_cast<std::size_t>(count));
   losses.reserve(static_cast<std::size_t>(count));
   const double cpu = cpu_seconds();
   for (std::int64_t i = 0; i < count; ++i) {
-    const weir::Feed& feed = batches.feeds[session.steps() % batches.feeds.size()];
     const Clock::time_point start = Clock::now();
-    losses.push_back(session.train_step(feed).total);
+    losses.push_back(work.once());
     seconds.push_back(seconds_since(start));
   }
   return {{"seconds", seconds}, {"loss", losses}, {"cpu_seconds", cpu_seconds() - cpu}};
 }
 
-void serve(weir::Session& session, const Batches& batches) {
+void serve(Work& work) {
   for (std::string line; std::getline(std::cin, line) && line != "quit";) {
     if (line == "memory") {
       answer({{"peak_rss", peak_rss()}});
+    } else if (line == "output") {
+      answer({{"output", work.first_output()}});
     } else if (line.rfind("step ", 0) == 0) {
-      answer(take_steps(session, batches, std::stoll(line.substr(5))));
+      answer(take_steps(work, std::stoll(line.substr(5))));
     } else {
       throw weir::Error(weir::ErrorCode::invalid_argument, "unknown command: " + line);
     }
@@ -130,25 +181,30 @@ void run(const Options& options) {
   const double started = seconds_since(start);
   std::ifstream weights = open(options.run + "/init.safetensors");
   session.load_weights(weir::read_safetensors(weights, options.run + "/init.safetensors"));
-  const Batches batches(options.run, plan->training.batch_size);
+  const weir::Program& program = options.predict > 0 ? *plan->find(weir::ProgramKind::predict, options.predict)
+                                                     : *plan->find(weir::ProgramKind::train, plan->training.batch_size);
+  const Batches batches(options.run, program);
   const Json versions = {{"weir runs", plan->fingerprint.library + ", " + plan->fingerprint.instructions}};
   answer({{"ready",
            {{"versions", versions},
             {"compile_seconds", compiled},
             {"start_seconds", started},
+            {"parameters", parameter_count(*plan)},
             {"arena_bytes", plan->arena_bytes()},
             {"store_bytes", plan->store_bytes}}}});
-  serve(session, batches);
+  Work work(session, batches, program);
+  serve(work);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Takes training steps on command; see bench/README.md.");
+  CLI::App app("Takes training steps, or predicts, on command; see bench/README.md.");
   Options options;
   app.add_option("--spec", options.spec, "the specification")->required();
-  app.add_option("--run", options.run, "folder with image.npy, label.npy and init.safetensors")->required();
+  app.add_option("--run", options.run, "folder with INPUT.npy for each input and init.safetensors")->required();
   app.add_option("--threads", options.threads, "of the plan")->required();
+  app.add_option("--predict", options.predict, "predict batches of this size instead of training");
   CLI11_PARSE(app, argc, argv);
   try {
     run(options);

@@ -41,6 +41,14 @@ double pooling_flops(const Recipe& recipe) {
   return results ? entries(*results) * entries(recipe.attributes.integers("window")) : 0;
 }
 
+/// A product of queries and keys and one with values for every probability; the gradient has two of each.
+double attention_flops(const Recipe& recipe) {
+  const Dims *keys = dims_of(recipe, {"key"}), *values = dims_of(recipe, {"value"});
+  if (!keys || !values || keys->empty() || values->empty()) return 0;
+  const double products = recipe.find("d_dst") ? 2 : 1;
+  return products * 2 * entries(recipe, "probabilities") * static_cast<double>(keys->back() + values->back());
+}
+
 double largest_operand(const Recipe& recipe) {
   double most = 0;
   for (const RecipeOperand& operand : recipe.operands)
@@ -51,6 +59,7 @@ double largest_operand(const Recipe& recipe) {
 double flops_of(const Recipe& recipe) {
   if (recipe.kernel.starts_with("convolution") || recipe.kernel.starts_with("inner_product"))
     return product_flops(recipe);
+  if (recipe.kernel.starts_with("attention")) return attention_flops(recipe);
   if (recipe.kernel.starts_with("pooling")) return pooling_flops(recipe);
   // Mean, squared distance, normalizing and scaling: about eight operations an entry forward, twice that backward.
   if (recipe.kernel.starts_with("batch_normalization_"))

@@ -70,14 +70,28 @@ TEST_CASE("every pass can be dumped, and every model compiles, plans its memory 
     for (const InputBinding& input : train.inputs) {
       Dims dims = input.dims;
       dims.insert(dims.begin(), train.batch);
-      feed[input.name] = tensors[input.name] =
-          input.dtype == DType::i32 ? made_up_classes(train.batch, 10) : made_up(dims, 4);
+      tensors[input.name] = input.dtype == DType::i32 ? made_up_classes(element_count(dims), 10) : made_up(dims, 4);
+      tensors[input.name].dims = dims;
     }
-    for (auto& [name, view] : feed) view = tensors.at(name);
+    for (const auto& [name, tensor] : tensors) feed[name] = tensor;
     const double before = session.train_step(feed).total;
     for (int step = 0; step < 12; ++step) session.train_step(feed);
     CHECK(session.train_step(feed).total < before);
   }
+}
+
+TEST_CASE("every model of the bench compiles, and only its frozen layers are warned of") {
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(WEIR_SOURCE_DIR) + "/bench/models")) {
+    if (entry.path().extension() != ".json") continue;
+    INFO(entry.path().string());
+    const std::string text = read_file("bench/models/" + entry.path().filename().string());
+    const Compiled result = compile(text, {.threads = 1, .evaluate = false, .predict = false});
+    CHECK_MESSAGE(result.plan, result.diagnostics.to_text());
+    for (const Diagnostic& diagnostic : result.diagnostics.all()) CHECK(diagnostic.code == "W0405");
+    ++models;
+  }
+  CHECK(models >= 5);
 }
 
 TEST_CASE("every batch size of the seed from 1 to 32 has correct gradients and no reference implementation") {

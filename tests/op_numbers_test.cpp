@@ -119,6 +119,7 @@ class RecordedNode {
     const Json& operands = recorded_.at("operands");
     const std::string first = operands.contains("prediction") ? "prediction"
                               : operands.contains("input")    ? "input"
+                              : operands.contains("query")    ? "query"
                                                               : "input_0";
     batch_ = operands.at(first).at("dims").at(0).get<std::int64_t>();
     for (const OperandDef& def : op_.operands) {

@@ -91,7 +91,7 @@ void add_layers(DiagramBuilder& builder, const Spec& spec, const Graph& graph) {
   while (!waiting.empty()) {
     const auto ready = std::find_if(waiting.begin(), waiting.end(), [&](const LayerSpec* layer) {
       return std::all_of(layer->from.begin(), layer->from.end(),
-                         [&](const auto& from) { return builder.knows(from.value); });
+                         [&](const auto& from) { return from.value.empty() || builder.knows(from.value); });
     });
     if (ready == waiting.end()) return;
     add_layer(builder, **ready, graph);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "compiler/ir/initializer_key.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
@@ -98,7 +99,7 @@ void InferContext::result(std::string_view name, TensorType type) {
 }
 
 void InferContext::parameter(std::string_view name, Dims dims, std::string_view axes) {
-  const std::string key = std::string(name) + "_initializer";
+  const std::string key = initializer_key(attributes(), name);
   parameters.push_back(
       {std::string(name), std::move(dims), std::string(axes), attributes().initializer(key), false, "", 0});
 }

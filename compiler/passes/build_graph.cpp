@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "compiler/ir/initializer_key.hpp"
 #include "compiler/ir/op.hpp"
 #include "compiler/passes/measure.hpp"
 #include "compiler/passes/passes.hpp"
@@ -73,7 +74,8 @@ class Builder {
     node.place = layer.place;
     for (const auto& from : layer.from) {
       const ValueId id = graph_.find(from.value);
-      if (id == none) {  // behind a layer that was already reported
+      const bool left_out = from.value.empty();  // an optional role
+      if (id == none && !left_out) {             // behind a layer that was already reported
         failed_.insert(layer.name);
         return;
       }
@@ -230,7 +232,7 @@ class Builder {
     value.type = unbatched(declared.dims);
     value.axes = declared.axes;
     value.layer = owner.name;
-    value.initializer = owner.attributes.initializer(declared.name + "_initializer");
+    value.initializer = owner.attributes.initializer(initializer_key(owner.attributes, declared.name));
     if (value.initializer.type == "fan_in_uniform") {  // a default of profile pytorch, no word of the file
       const double bound = 1 / std::sqrt(fan_in);
       value.initializer = {"random_uniform", {{"minval", -bound}, {"maxval", bound}}, {}};

@@ -114,9 +114,17 @@ class Lowering final : public LowerContext {
     return node_->name + " " + std::string(dot == std::string_view::npos ? op : op.substr(dot + 1));
   }
 
+  /// An operand; or a result, which an earlier kernel of the same node wrote.
   ValueId value_of(std::string_view name) const {
+    const auto& results = node_->op->results;
+    if (std::find(results.begin(), results.end(), name) != results.end() && !is_operand(name)) return result_of(name);
     const auto at = static_cast<std::size_t>(operand_index(*node_->op, name));
     return at < node_->operands.size() ? node_->operands[at] : none;
+  }
+
+  bool is_operand(std::string_view name) const {
+    return std::any_of(node_->op->operands.begin(), node_->op->operands.end(),
+                       [&](const OperandDef& operand) { return operand.name == name; });
   }
 
   ValueId result_of(std::string_view name) const {

@@ -124,7 +124,6 @@ Keys layer_keys() {
       optional("share", "node", "the layer whose parameters it uses; it owns none"),
       plain(
           {.name = "stop_gradient", .type = flag, .doc = "true: whoever reads it sees a constant", .standard = false}),
-      later("use_causal_mask", "attention looks back only"),
       refused("data_format", layouts),
       refused("dtype", types),
   };

@@ -44,7 +44,8 @@ std::string inputs_text(const OpDef& op) {
   std::vector<std::string> names;
   for (const OperandDef& operand : op.operands) {
     if (operand.kind == OperandKind::variadic) return "reads one node or more; ";
-    if (operand.kind == OperandKind::value) names.emplace_back(operand.name);
+    if (operand.kind == OperandKind::value)
+      names.push_back(std::string(operand.name) + (operand.optional ? " (may be left out)" : ""));
   }
   return names.size() > 1 ? fmt::format("`from` is an object of {}; ", fmt::join(names, ", ")) : "";
 }

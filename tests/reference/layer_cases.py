@@ -290,6 +290,68 @@ def embedding():
     ]
 
 
+def attention_in_torch(attributes):
+    """The formula in einsums; torch's own module has other parameters."""
+
+    def check(t):
+        project = lambda x, name: torch.einsum("btd,dhk->bthk", x, t[name + "_kernel"]) + t.get(name + "_bias", 0.0)
+        q, k, v = project(t["query"], "query"), project(t.get("key", t["value"]), "key"), project(t["value"], "value")
+        scores = torch.einsum("bthk,bshk->bhts", q, k) / attributes["key_dim"] ** 0.5
+        if attributes.get("use_causal_mask"):
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(later, -torch.inf)
+        context = torch.einsum("bhts,bshv->bthv", scores.softmax(-1), v)
+        return torch.einsum("bthv,hvd->btd", context, t["output_kernel"]) + t.get("output_bias", 0.0)
+
+    return check
+
+
+def multi_head_attention_case(name, query, value, key=None, **attributes):
+    heads, key_dim = attributes["num_heads"], attributes["key_dim"]
+    value_dim = attributes.get("value_dim", key_dim)
+    sequences = {"query": query, "value": value, "key": key}
+    shapes = {side: dims for side, dims in sequences.items() if dims}
+    shapes |= {
+        "query_kernel": [query[-1], heads, key_dim],
+        "query_bias": [heads, key_dim],
+        "key_kernel": [(key or value)[-1], heads, key_dim],
+        "key_bias": [heads, key_dim],
+        "value_kernel": [value[-1], heads, value_dim],
+        "value_bias": [heads, value_dim],
+        "output_kernel": [heads, value_dim, query[-1]],
+        "output_bias": [query[-1]],
+    }
+    if not attributes.get("use_bias", True):
+        shapes = {parameter: dims for parameter, dims in shapes.items() if not parameter.endswith("_bias")}
+    operands = {side: grid(f"{side} of {name}", dims, -1.0, 1.0) for side, dims in shapes.items()}
+    settings = {key: value for key, value in attributes.items() if key != "use_causal_mask"}
+
+    def compute(tensors):
+        layer = layers.MultiHeadAttention(**settings)
+        layer.build(query, value, key)
+        values = [tensors[parameter] for parameter in operands if parameter not in sequences]
+        inputs = {side: tensors[side] for side in sequences if side in tensors}
+        causal = attributes.get("use_causal_mask", False)
+        output, _ = layer.stateless_call(values, [], **inputs, use_causal_mask=causal)
+        return {"output": output}
+
+    # A constant added to every score of a row changes no probability: the gradient of key_bias is 0 up to rounding.
+    differentiable = [operand for operand in operands if operand != "key_bias"]
+    return Case(name, attributes, operands, compute, differentiable, check=attention_in_torch(attributes))
+
+
+def multi_head_attention():
+    case = multi_head_attention_case
+    return [
+        case("defaults", [2, 3, 4], [2, 5, 3], num_heads=2, key_dim=4),
+        case("keys of their own, wider values", [1, 3, 4], [1, 4, 2], [1, 4, 5], num_heads=2, key_dim=1, value_dim=3),
+        case("without biases", [2, 2, 3], [2, 4, 3], num_heads=3, key_dim=4, use_bias=False),
+        case("causal", [1, 4, 3], [1, 4, 3], num_heads=2, key_dim=4, use_causal_mask=True),
+        case("causal, more times than sources", [1, 5, 3], [1, 3, 2], num_heads=1, key_dim=4, use_causal_mask=True),
+        case("one of each", [1, 1, 1], [1, 1, 1], num_heads=1, key_dim=1),
+    ]
+
+
 def gelu():
     far = np.array([[-40.0, -20.0, -8.0, -1e-3, 0.0, 1e-3, 8.0, 20.0, 40.0]])
 
@@ -324,6 +386,7 @@ CASES = {
     "layer_normalization": layer_normalization,
     "embedding": embedding,
     "gelu": gelu,
+    "multi_head_attention": multi_head_attention,
     "relu6": lambda: [
         simple_case(
             "around the kinks",

@@ -173,6 +173,18 @@ def up_sampling2d():
     ]
 
 
+def global_average_pooling1d():
+    def case(name, dims, **attributes):
+        witness = lambda t: t["input"].mean(1, keepdim=attributes.get("keepdims", False))
+        return layer_case(name, dims, layers.GlobalAveragePooling1D, witness, **attributes)
+
+    return [
+        case("defaults", [2, 5, 4]),
+        case("kept axis", [2, 3, 2], keepdims=True),
+        case("one step", [1, 1, 3]),
+    ]
+
+
 def global_average_pooling2d():
     def case(name, dims, **attributes):
         kept = attributes.get("keepdims", False)
@@ -258,5 +270,6 @@ CASES = {
     "average_pooling2d": lambda: pooling("average"),
     "depthwise_conv2d": depthwise_conv2d,
     "up_sampling2d": up_sampling2d,
+    "global_average_pooling1d": global_average_pooling1d,
     "global_average_pooling2d": global_average_pooling2d,
 }
