@@ -57,12 +57,16 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   training = run("add_updates", add_updates, c.spec, std::move(training));
   // Excluded tails and gradients nobody asked for go before fusion looks at readers.
   training = run("prune", prune, std::move(training));
+  // Before fusion, which lets go of the values that no gradient reads any more.
+  training = run.optional("mask_selected", mask_selected, std::move(training));
   training = run.optional("fuse_post_ops", fuse_post_ops, std::move(training));
   // Readers come last on the level of mathematics; they change nothing that stands.
   if (c.options.only_term.empty())
     training = run("attach_watchers", attach_watchers, c.spec, std::move(training), c.options.taps, c.diagnostics);
   if (c.diagnostics.has_errors()) return;
-  const LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes);
+  LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes);
+  // Recipes are known now; which of them may be one step, their kernels say.
+  lowered = run.optional("group_updates", group_updates, std::move(lowered));
   emit_program(c.plan, ProgramKind::train, training, lowered);
 }
 

@@ -23,6 +23,10 @@ const KernelDef* find_kernel(std::string_view name) {
   return found != table.end() && (*found)->name == name ? *found : nullptr;
 }
 
+std::string repeated_role(std::string_view role, std::size_t tensor) {
+  return tensor == 0 ? std::string(role) : std::string(role) + "_" + std::to_string(tensor + 1);
+}
+
 void validate_recipe(const Recipe& recipe) {
   if (const KernelDef* kernel = find_kernel(recipe.kernel)) {
     check_shapes(recipe);

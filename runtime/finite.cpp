@@ -1,16 +1,18 @@
 #include "runtime/finite.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
 
 #include "runtime/kernels/dispatch.hpp"
+#include "runtime/parallel.hpp"
 
 namespace weir {
 namespace {
 
-constexpr std::int64_t chunk = 4096;
+constexpr std::int64_t chunk = 4096, worth_a_team = 1 << 17;
 
 /// The largest magnitude, as bits: NaNs lie above infinity. Side by side in lanes, which compilers turn into vector
 /// code.
@@ -40,11 +42,19 @@ float rounded_down(double bound) {
 
 }  // namespace
 
-bool all_within(const float* data, std::int64_t count, double bound) {
+bool all_within(const float* data, std::int64_t count, double bound, int threads) {
   const auto most = std::bit_cast<std::uint32_t>(rounded_down(bound));
-  for (std::int64_t begin = 0; begin < count; begin += chunk)
-    if (kernels::dispatch(LargestBits{}, data + begin, std::min(chunk, count - begin)) > most) return false;
-  return true;
+  const auto holds = [&](std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += chunk)
+      if (kernels::dispatch(LargestBits{}, data + begin, std::min(chunk, end - begin)) > most) return false;
+    return true;
+  };
+  if (threads <= 1 || count < worth_a_team) return holds(0, count);
+  std::atomic<bool> all{true};
+  parallel(threads, [&](int index, int team) {
+    if (!holds(count * index / team, count * (index + 1) / team)) all = false;
+  });
+  return all;
 }
 
 }  // namespace weir

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "runtime/recipe.hpp"
@@ -34,7 +35,13 @@ struct KernelDef {
   /// outlive the executable.
   std::unique_ptr<Executable> (*create)(const Recipe& recipe, std::span<void* const> buffers) = nullptr;
   std::span<const InPlace> in_place = {};
+  /// Operands of one tensor. A recipe may have them again for a second tensor, under the names repeated_role gives, and
+  /// so on: one step for several. Empty: it may not.
+  std::span<const std::string_view> repeats = {};
 };
+
+/// "parameter", "parameter_2", "parameter_3", … for tensor 0, 1, 2, …
+std::string repeated_role(std::string_view role, std::size_t tensor);
 
 std::span<const KernelDef* const> kernels_table();    ///< generated from the folder, sorted by name
 const KernelDef* find_kernel(std::string_view name);  ///< null for a oneDNN primitive or an unknown word

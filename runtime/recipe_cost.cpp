@@ -56,17 +56,6 @@ double largest_operand(const Recipe& recipe) {
   return most;
 }
 
-double flops_of(const Recipe& recipe) {
-  if (recipe.kernel.starts_with("convolution") || recipe.kernel.starts_with("inner_product"))
-    return product_flops(recipe);
-  if (recipe.kernel.starts_with("attention")) return attention_flops(recipe);
-  if (recipe.kernel.starts_with("pooling")) return pooling_flops(recipe);
-  // Mean, squared distance, normalizing and scaling: about eight operations an entry forward, twice that backward.
-  if (recipe.kernel.starts_with("batch_normalization_"))
-    return (recipe.find("diff_dst") ? 16 : 8) * std::max(entries(recipe, "src"), entries(recipe, "diff_dst"));
-  return recipe.kernel == "reorder" ? 0 : largest_operand(recipe);
-}
-
 }  // namespace
 
 Cost& Cost::operator+=(const Cost& other) {
@@ -74,6 +63,22 @@ Cost& Cost::operator+=(const Cost& other) {
   bytes += other.bytes;
   steps += other.steps;
   return *this;
+}
+
+double flops_of(const Recipe& recipe) {
+  if (recipe.kernel.starts_with("attention")) return attention_flops(recipe);
+  if (is_product(recipe)) return product_flops(recipe);
+  if (recipe.kernel.starts_with("pooling")) return pooling_flops(recipe);
+  // Mean, squared distance, normalizing and scaling: about eight operations an entry forward, twice that backward.
+  if (recipe.kernel.starts_with("batch_normalization_"))
+    return (recipe.find("diff_dst") ? 16 : 8) * std::max(entries(recipe, "src"), entries(recipe, "diff_dst"));
+  return recipe.kernel == "reorder" ? 0 : largest_operand(recipe);
+}
+
+bool is_product(const Recipe& recipe) {
+  for (const char* kind : {"convolution", "inner_product", "dense", "attention"})
+    if (recipe.kernel.starts_with(kind)) return true;
+  return false;
 }
 
 Cost cost_of(const Recipe& recipe) {

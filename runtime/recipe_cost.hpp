@@ -12,6 +12,12 @@ struct Cost {
   Cost& operator+=(const Cost& other);
 };
 
+/// Layouts may be open.
+double flops_of(const Recipe& recipe);
+
+/// A convolution or a product of matrices: work that arithmetic limits, not memory.
+bool is_product(const Recipe& recipe);
+
 /// Of one step that computes by this recipe. Throws what byte_count throws.
 Cost cost_of(const Recipe& recipe);
 /// Of one run of all of the program's steps: refresh, compute and commit.

@@ -1,6 +1,7 @@
 #include "runtime/session.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -40,12 +41,28 @@ struct StepList {
     runs.back().end = steps.size();
   }
 
-  void execute() {
+  /// times: null, or as many numbers as there are steps.
+  void execute(double* times) {
     std::size_t next = 0;
     for (const Run& run : runs) {
       const ThreadScope scope(run.threads);
-      for (; next < run.end; ++next) steps[next]->run();
+      if (times)
+        next = execute_timed(next, run.end, times);
+      else
+        for (; next < run.end; ++next) steps[next]->run();
     }
+  }
+
+ private:
+  std::size_t execute_timed(std::size_t next, std::size_t end, double* times) {
+    using Clock = std::chrono::steady_clock;
+    for (Clock::time_point start = Clock::now(); next < end; ++next) {
+      steps[next]->run();
+      const Clock::time_point now = Clock::now();
+      times[next] = std::chrono::duration<double>(now - start).count();
+      start = now;
+    }
+    return next;
   }
 };
 
@@ -107,6 +124,13 @@ struct Session::State {
     if (ref.space == BufferRef::Space::scalar) return &scalars[at];
     if (ref.space == BufferRef::Space::store) return store.at(plan->store[at].offset);
     return arena.at(program.buffers[at].offset);
+  }
+
+  /// Where the times of a list go that begins behind so many steps; null where nobody asked.
+  double* times_from(std::size_t first) { return timing ? times.data() + first : nullptr; }
+
+  void start_timing(const Program& program) {
+    if (timing) times.assign(program.refresh.size() + program.compute.size() + program.commit.size(), 0);
   }
 
   void prepare(ReadyProgram& ready) {
@@ -327,9 +351,10 @@ struct Session::State {
       arena.poison();
       active = nullptr;
     }
+    start_timing(*ready.program);
     if (active != &ready) {
       active = nullptr;
-      ready.refresh.execute();
+      ready.refresh.execute(times_from(0));
     }
     feed_inputs(ready, feed, count);
     set_scheduled();
@@ -337,7 +362,7 @@ struct Session::State {
     scalars[rows] = static_cast<double>(count);
     active = &ready;
     last = ready.program;
-    ready.compute.execute();
+    ready.compute.execute(times_from(ready.refresh.steps.size()));
   }
 
   void check(const ReadyProgram& ready) {
@@ -348,7 +373,8 @@ struct Session::State {
       const void* data = address(*ready.program, one.buffer);
       const bool holds = one.buffer.space == BufferRef::Space::scalar
                              ? std::isfinite(*static_cast<const double*>(data))
-                             : all_within(static_cast<const float*>(data), ready.check_counts[i], one.bound);
+                             : all_within(static_cast<const float*>(data), ready.check_counts[i], one.bound,
+                                          plan->fingerprint.threads);
       if (!holds)
         throw Error(ErrorCode::non_finite,
                     one.name + " is not finite" + (one.bound > 0 ? " or too large to square" : "") + " at step " +
@@ -357,7 +383,7 @@ struct Session::State {
   }
 
   void commit(ReadyProgram& ready) {
-    ready.commit.execute();
+    ready.commit.execute(times_from(ready.refresh.steps.size() + ready.compute.steps.size()));
     ++steps;
     active = nullptr;  // parameters changed: every program's copies are stale
   }
@@ -413,6 +439,8 @@ struct Session::State {
   std::vector<TermValue> values;
   std::vector<std::pair<std::string_view, double>> metrics;
   std::vector<double> shares;
+  bool timing = false;
+  std::vector<double> times;  ///< of the steps of the program that ran last
 };
 
 Session::Session(std::shared_ptr<const Plan> plan, SessionOptions options) {
@@ -519,6 +547,9 @@ std::uint64_t Session::steps() const { return state_->steps; }
 void Session::set_steps(std::uint64_t done) { state_->steps = done; }
 std::uint64_t Session::epochs() const { return state_->epochs; }
 void Session::set_epochs(std::uint64_t completed) { state_->epochs = completed; }
+
+void Session::set_timing(bool on) { state_->timing = on; }
+std::span<const double> Session::step_seconds() const { return state_->times; }
 
 void Session::save_weights(const std::filesystem::path& path) const {
   std::map<std::string, Tensor> tensors;

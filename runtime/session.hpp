@@ -90,6 +90,12 @@ class Session {
   void set_epochs(std::uint64_t completed);
   std::uint64_t epochs() const;
 
+  /// From now on each step of a program is timed, or no longer: a reading of the clock a step.
+  void set_timing(bool on);
+  /// Of the program that ran last, while timing was on: seconds of its steps, those of refresh, compute and commit one
+  /// behind the other. 0 for a step that did not run. Valid until the next call on the session.
+  std::span<const double> step_seconds() const;
+
   /// All parameters and statistics, trained or not, as safetensors in canonical form. Written beside and renamed.
   void save_weights(const std::filesystem::path& path) const;
   /// Every parameter exactly once unless `partial`; all misfits are listed in one error. Returns the names that kept

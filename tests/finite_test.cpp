@@ -53,3 +53,17 @@ TEST_CASE("no bound means every finite number") {
   CHECK(all_within({largest}, std::numeric_limits<double>::infinity()));
   CHECK(all_within({}, 1));
 }
+
+TEST_CASE("a team finds what one thread finds, wherever it stands") {
+  std::vector<float> values(300001, 1.0f);
+  for (std::size_t at : {std::size_t{0}, std::size_t{149999}, std::size_t{150000}, std::size_t{300000}})
+    for (int threads : {1, 2, 3}) {
+      const auto check = [&] {
+        return weir::all_within(values.data(), static_cast<std::int64_t>(values.size()), 2, threads);
+      };
+      CHECK(check());
+      values[at] = 3;
+      CHECK_FALSE(check());
+      values[at] = 1;
+    }
+}

@@ -108,6 +108,12 @@ struct VerifyCommandOptions {
 };
 int run_verify(const VerifyCommandOptions& options, const Console& console);
 
+struct BenchOptions {
+  ModelOptions model;
+  std::int64_t steps = 200;  ///< timed ones
+};
+int run_bench(const BenchOptions& options, const Console& console);
+
 struct WeightsInitOptions {
   ModelOptions model;
   std::optional<std::uint64_t> seed;

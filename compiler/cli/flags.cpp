@@ -242,6 +242,16 @@ Command verify_command(CLI::App& program, bool& json) {
   return flags.take(run_verify);
 }
 
+Command bench_command(CLI::App& program, bool& json) {
+  Flags<BenchOptions> flags(program, "bench", "Time each step of a training program, on made-up data.", json);
+  auto& options = flags.options();
+  flags.model("SPEC|PLAN", options.model);
+  flags.changes(options.model);
+  flags.numbers("--batch-size", options.model.batch_sizes, "samples in an update");
+  flags.number<std::int64_t>("--steps", options.steps, 1, "how many updates to time; default 200");
+  return flags.take(run_bench);
+}
+
 void add_weights_commands(CLI::App& program, bool& json, std::vector<Command>& commands) {
   CLI::App* group = program.add_subcommand("weights", "Parameters as safetensors: init, list, diff.");
   group->allow_extras();
@@ -275,7 +285,8 @@ std::vector<Command> add_commands(CLI::App& program, bool& json) {
   std::vector<Command> commands{
       check_command(program, json),   compile_command(program, json),  show_command(program, json),
       explain_command(program, json), train_command(program, json),    evaluate_command(program, json),
-      predict_command(program, json), gradient_command(program, json), verify_command(program, json)};
+      predict_command(program, json), gradient_command(program, json), verify_command(program, json),
+      bench_command(program, json)};
   add_weights_commands(program, json, commands);
   Flags<NoOptions> schema(program, "schema", "The JSON Schema of the format, for editors.", json);
   commands.push_back(schema.take([](const NoOptions&, const Console& console) { return run_schema(console); }));

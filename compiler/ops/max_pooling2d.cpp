@@ -64,6 +64,7 @@ const OpDef max_pooling2d_gradient{
     .no_gradient = true,
     .lower = gradient_lower,
     .reference = gradient_reference,
+    .scatters = true,
 };
 
 void gradient(GradientContext& c) {

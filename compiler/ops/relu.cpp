@@ -31,6 +31,7 @@ const OpDef relu_gradient{
     .no_gradient = true,
     .lower = gradient_lower,
     .reference = gradient_reference,
+    .masks = true,
 };
 
 void gradient(GradientContext& c) { c.set("input", c.emit(relu_gradient, {c.gradient(), c.result("output")})[0]); }

@@ -50,6 +50,7 @@ const OpDef relu6_gradient{
     .no_gradient = true,
     .lower = gradient_lower,
     .reference = gradient_reference,
+    .masks = true,
 };
 
 void gradient(GradientContext& c) { c.set("input", c.emit(relu6_gradient, {c.gradient(), c.result("output")})[0]); }

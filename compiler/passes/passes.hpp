@@ -34,6 +34,9 @@ TrainingGraph add_updates(const Spec& spec, TrainingGraph training);
 /// Switches off every node that nothing asked for needs.
 TrainingGraph prune(TrainingGraph training);
 
+/// Optional ("mask_selected"): the gradient of a relu before a max pooling is taken of what was pooled.
+TrainingGraph mask_selected(TrainingGraph training);
+
 /// Optional ("fuse_post_ops"): an activation runs inside the step of the layer before it.
 TrainingGraph fuse_post_ops(TrainingGraph training);
 
@@ -50,6 +53,9 @@ TrainingGraph attach_evaluation(const Spec& spec, Graph graph, const std::vector
 /// Nodes → kernel steps at one batch size, layouts settled, reorders and weight copies added. homes: parameter layouts
 /// that an earlier program fixed; those fixed here are added.
 LoweredGraph lower(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes);
+
+/// Optional ("group_updates"): updates of several parameters run in one step.
+LoweredGraph group_updates(LoweredGraph lowered);
 
 /// Offsets in one arena: best of several greedy orders. Knows sizes and lives, nothing else.
 struct MemoryRequest {

@@ -28,10 +28,7 @@ struct AdamLoop {
 class Adam final : public Executable {
  public:
   Adam(const Recipe& recipe, std::span<void* const> buffers)
-      : parameter_(pointer<float>(recipe, buffers, "parameter")),
-        m_(pointer<float>(recipe, buffers, "m")),
-        v_(pointer<float>(recipe, buffers, "v")),
-        gradient_(pointer<const float>(recipe, buffers, "gradient")),
+      : blocks_(recipe, buffers, {"m", "v"}),
         learning_rate_(pointer<const double>(recipe, buffers, "learning_rate")),
         step_(pointer<const double>(recipe, buffers, "step")),
         beta_1_(recipe.attributes.number("beta_1")),
@@ -39,26 +36,23 @@ class Adam final : public Executable {
         epsilon_(recipe.attributes.number("epsilon")),
         corrected_(recipe.attributes.has("corrected") && recipe.attributes.flag("corrected")),
         loop_{static_cast<float>(1 - beta_1_), static_cast<float>(1 - beta_2_)},
-        count_(physical_count(recipe.operand("parameter").shape)),
         threads_(recipe.threads) {}
 
   void run() override {
     const double t = *step_, correction = std::sqrt(1 - std::pow(beta_2_, t));
     const auto step = static_cast<float>(*learning_rate_ * correction / (1 - std::pow(beta_1_, t)));
     const auto epsilon = static_cast<float>(corrected_ ? epsilon_ * correction : epsilon_);
-    Blocks(count_, update_block).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      dispatch(loop_, parameter_ + begin, gradient_ + begin, m_ + begin, v_ + begin, step, epsilon, end - begin);
+    blocks_.for_each(threads_, [&](const UpdateBlock& b) {
+      dispatch(loop_, b.parameter, b.gradient, b.states[0], b.states[1], step, epsilon, b.count);
     });
   }
 
  private:
-  float *parameter_, *m_, *v_;
-  const float* gradient_;
+  UpdateBlocks blocks_;
   const double *learning_rate_, *step_;
   double beta_1_, beta_2_, epsilon_;
   bool corrected_;
   AdamLoop loop_;
-  std::int64_t count_;
   int threads_;
 };
 
@@ -76,6 +70,8 @@ std::unique_ptr<Executable> create(const Recipe& recipe, std::span<void* const> 
   return std::make_unique<Adam>(recipe, buffers);
 }
 
+constexpr std::string_view repeats[] = {"parameter", "gradient", "m", "v"};
+
 }  // namespace
 
 extern const KernelDef adam;
@@ -84,6 +80,7 @@ const KernelDef adam{
     .summary = "Adam update",
     .validate = validate,
     .create = create,
+    .repeats = repeats,
 };
 
 }  // namespace weir::kernels

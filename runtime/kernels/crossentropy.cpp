@@ -44,6 +44,7 @@ class Crossentropy final : public Executable {
   void run() override {
     const std::int64_t rows = Reduction::real_rows(*rows_, targets_.batch);
     const double sum = sum_(rows * targets_.rows, threads_, [&](std::int64_t begin, std::int64_t end) {
+      if (targets_.are_short(form_)) return of_short_rows(begin, end);
       double part = 0;
       for (std::int64_t row = begin; row < end; ++row)
         if (const double weight = reduction_.weight(row); weight != 0) part += weight * of_row(row);
@@ -53,6 +54,30 @@ class Crossentropy final : public Executable {
   }
 
  private:
+  double of_short_rows(std::int64_t begin, std::int64_t end) const {
+    ShortRows part;
+    double sum = 0;
+    for (std::int64_t first = begin; first < end; first += ShortRows::lanes) {
+      const std::int64_t count = std::min(ShortRows::lanes, end - first);
+      dispatch(ShortRowsLoop<true>{}, targets_.prediction + first * targets_.classes, count, targets_.classes, &part);
+      for (std::int64_t lane = 0; lane < count; ++lane)
+        if (const double weight = reduction_.weight(first + lane); weight != 0)
+          sum += weight * of_short_row(first + lane, part.maxima[lane], part.logarithms[lane]);
+    }
+    return sum;
+  }
+
+  double of_short_row(std::int64_t row, float maximum, double logarithm) const {
+    const std::int64_t chosen = targets_.class_of(row);
+    if (chosen < 0) return std::numeric_limits<double>::quiet_NaN();
+    const float* z = targets_.prediction + row * targets_.classes;
+    double value = targets_.total() * logarithm + targets_.keep * (static_cast<double>(maximum) - z[chosen]);
+    if (targets_.spread != 0)
+      for (std::int64_t entry = 0; entry < targets_.classes; ++entry)
+        value += targets_.spread * (static_cast<double>(maximum) - static_cast<double>(z[entry]));
+    return value;
+  }
+
   double of_row(std::int64_t row) const {
     if (targets_.has_classes() && targets_.class_of(row) < 0) return std::numeric_limits<double>::quiet_NaN();
     const float* prediction = targets_.prediction + row * targets_.classes;

@@ -36,6 +36,7 @@ class CrossentropyGradient final : public Executable {
     const double factor = reduction_.factor(*weight_, rows);
     const std::int64_t real = factor == 0 ? 0 : rows * targets_.rows;
     Blocks(real, targets_.rows_in_block()).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      if (targets_.are_short(form_)) return of_short_rows(begin, end, factor);
       for (std::int64_t row = begin; row < end; ++row) {
         if (const double weight = reduction_.weight(row); weight != 0)
           of_row(row, factor * weight);
@@ -47,6 +48,31 @@ class CrossentropyGradient final : public Executable {
   }
 
  private:
+  void of_short_rows(std::int64_t begin, std::int64_t end, double factor) const {
+    ShortRows part;
+    for (std::int64_t first = begin; first < end; first += ShortRows::lanes) {
+      const std::int64_t count = std::min(ShortRows::lanes, end - first);
+      dispatch(ShortRowsLoop<false>{}, targets_.prediction + first * targets_.classes, count, targets_.classes, &part);
+      for (std::int64_t lane = 0; lane < count; ++lane)
+        of_short_row(first + lane, part.exponentials + lane, part.sums[lane], factor * reduction_.weight(first + lane));
+    }
+  }
+
+  void of_short_row(std::int64_t row, const float* exponentials, double sum, double factor) const {
+    float* gradient = gradient_ + row * targets_.classes;
+    const std::int64_t chosen = targets_.class_of(row);
+    if (factor == 0 || chosen < 0) {
+      std::fill_n(gradient, targets_.classes, factor == 0 ? 0.0f : std::numeric_limits<float>::quiet_NaN());
+      return;
+    }
+    const double total = targets_.total();
+    const auto whole = static_cast<float>(factor / sum * total), spread = static_cast<float>(factor * targets_.spread);
+    for (std::int64_t entry = 0; entry < targets_.classes; ++entry)
+      gradient[entry] = exponentials[entry * ShortRows::lanes] * whole - spread;
+    gradient[chosen] = static_cast<float>(factor * (total * exponentials[chosen * ShortRows::lanes] / sum -
+                                                    targets_.keep - targets_.spread));  // in double: as in by_logits
+  }
+
   void of_row(std::int64_t row, double factor) const {
     const float* prediction = targets_.prediction + row * targets_.classes;
     float* gradient = gradient_ + row * targets_.classes;

@@ -61,6 +61,11 @@ struct CrossentropyTargets : ClassRows {
     return has_classes() && class_of(row) == entry ? keep + spread : spread;
   }
 
+  /// Logits against classes, few enough for ShortRows.
+  bool are_short(CrossentropyForm form) const {
+    return form == CrossentropyForm::logits && has_classes() && classes <= 16;
+  }
+
   double keep, spread;
 };
 
@@ -94,6 +99,47 @@ struct RowExponentials {
       sum += lane_sum(values, size);
     }
     return sum;
+  }
+};
+
+/// Sixteen rows of a few classes side by side, a row a lane: where rows are shorter than a vector.
+struct ShortRows {
+  static constexpr std::int64_t lanes = 16, most_classes = 16;
+  alignas(64) float exponentials[most_classes * lanes];  ///< e^(z - maximum), class after class
+  alignas(64) float maxima[lanes];
+  alignas(64) double sums[lanes], logarithms[lanes];  ///< of the exponentials
+};
+
+/// rows: at most `lanes`; lanes behind them repeat the last row.
+template <bool with_logarithms>
+struct ShortRowsLoop {
+  WEIR_INLINE void operator()(const float* z, std::int64_t rows, std::int64_t classes, ShortRows* out) const {
+    constexpr std::int64_t lanes = ShortRows::lanes;
+    float* values = out->exponentials;
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      const float* row = z + std::min(lane, rows - 1) * classes;
+      for (std::int64_t c = 0; c < classes; ++c) values[c * lanes + lane] = row[c];
+    }
+    float maxima[lanes];
+    double sums[lanes] = {};
+    for (std::int64_t lane = 0; lane < lanes; ++lane) maxima[lane] = values[lane];
+    for (std::int64_t c = 1; c < classes; ++c)
+      for (std::int64_t lane = 0; lane < lanes; ++lane)
+        maxima[lane] = values[c * lanes + lane] > maxima[lane] ? values[c * lanes + lane] : maxima[lane];
+    for (std::int64_t c = 0; c < classes; ++c) {
+      float exponentials[lanes];
+      for (std::int64_t lane = 0; lane < lanes; ++lane)
+        exponentials[lane] = exp_of_negative(values[c * lanes + lane] - maxima[lane]);
+      for (std::int64_t lane = 0; lane < lanes; ++lane) {
+        values[c * lanes + lane] = exponentials[lane];
+        sums[lane] += static_cast<double>(exponentials[lane]);
+      }
+    }
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      out->maxima[lane] = maxima[lane];
+      out->sums[lane] = sums[lane];
+      if (with_logarithms) out->logarithms[lane] = log_of_at_least_one(sums[lane]);
+    }
   }
 };
 

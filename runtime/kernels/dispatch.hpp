@@ -18,6 +18,13 @@
 #define WEIR_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+/// Before a loop over registers: of a few iterations, all of which shall stand side by side.
+#if defined(__clang__)
+#define WEIR_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define WEIR_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace weir::kernels {
 
 #if defined(__x86_64__)

@@ -1,4 +1,4 @@
-// exp and log of one float without branches, tables or calls, so that loops over them become vector code.
+// exp and log of one number without branches, tables or calls, so that loops over them become vector code.
 //
 // exp: x = n·ln 2 + r with |r| ≤ ln 2 / 2 (W. Cody, W. Waite, "Software manual for the elementary functions", 1980: ln
 // 2 in two parts), then the Taylor polynomial of degree 7, whose remainder is below 2^-27. log: log(1 + e) = 2
@@ -43,6 +43,29 @@ WEIR_INLINE float log_of_one_plus(float e) {
   p = p * square + 1.0f / 5;
   p = p * square + 1.0f / 3;
   return 2 * s + 2 * s * (square * p);
+}
+
+/// log x for finite x ≥ 1 in double, within some units of 1e-16 of the result or of x - 1; NaN for NaN and infinity.
+/// x = 2^n·f with f in [√½, √2), log f = 2 artanh(s), s = (f - 1) / (f + 1), |s| ≤ 0.1716, by its series up to s^21,
+/// whose remainder is below 1e-17.
+WEIR_INLINE double log_of_at_least_one(double x) {
+  constexpr std::uint64_t root_half = 0x3FE6A09E667F3BCD, two_52 = 0x4330000000000000;
+  const auto bits = std::bit_cast<std::uint64_t>(x);
+  const std::uint64_t n = (bits - root_half) >> 52;
+  const double f = std::bit_cast<double>(bits - (n << 52));
+  const double whole = std::bit_cast<double>(n | two_52) - 0x1p52;
+  const double s = (f - 1) / (f + 1), square = s * s;
+  double p = 1.0 / 21;
+  p = p * square + 1.0 / 19;
+  p = p * square + 1.0 / 17;
+  p = p * square + 1.0 / 15;
+  p = p * square + 1.0 / 13;
+  p = p * square + 1.0 / 11;
+  p = p * square + 1.0 / 9;
+  p = p * square + 1.0 / 7;
+  p = p * square + 1.0 / 5;
+  p = p * square + 1.0 / 3;
+  return whole * 0x1.62e42fefa39efp-1 + (2 * s + 2 * s * (square * p)) + (x - x);
 }
 
 }  // namespace weir::kernels

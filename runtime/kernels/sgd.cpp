@@ -41,41 +41,34 @@ struct OutsideLoop {
 class Sgd final : public Executable {
  public:
   Sgd(const Recipe& recipe, std::span<void* const> buffers)
-      : parameter_(pointer<float>(recipe, buffers, "parameter")),
-        velocity_(pointer<float>(recipe, buffers, "velocity")),
-        gradient_(pointer<const float>(recipe, buffers, "gradient")),
+      : blocks_(recipe, buffers, {"velocity"}),
         learning_rate_(pointer<const double>(recipe, buffers, "learning_rate")),
         momentum_(static_cast<float>(recipe.attributes.number("momentum"))),
         nesterov_(recipe.attributes.flag("nesterov")),
         rate_outside_(recipe.attributes.has("rate_outside") && recipe.attributes.flag("rate_outside")),
-        count_(physical_count(recipe.operand("parameter").shape)),
         threads_(recipe.threads) {}
 
   void run() override {
     const auto rate = static_cast<float>(*learning_rate_);
-    Blocks(count_, update_block).for_each(threads_, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      block(begin, end - begin, rate);
-    });
+    blocks_.for_each(threads_, [&](const UpdateBlock& block) { update(block, rate); });
   }
 
  private:
-  void block(std::int64_t begin, std::int64_t count, float rate) const {
-    float* w = parameter_ + begin;
-    const float* g = gradient_ + begin;
-    if (!velocity_) return dispatch(PlainLoop{}, w, g, rate, count);
-    float* v = velocity_ + begin;
+  void update(const UpdateBlock& block, float rate) const {
+    float *w = block.parameter, *v = block.states[0];
+    const float* g = block.gradient;
+    const std::int64_t count = block.count;
+    if (!v) return dispatch(PlainLoop{}, w, g, rate, count);
     if (rate_outside_ && nesterov_) return dispatch(OutsideLoop<true>{}, w, g, v, momentum_, rate, count);
     if (rate_outside_) return dispatch(OutsideLoop<false>{}, w, g, v, momentum_, rate, count);
     if (nesterov_) return dispatch(MomentumLoop<true>{}, w, g, v, momentum_, rate, count);
     dispatch(MomentumLoop<false>{}, w, g, v, momentum_, rate, count);
   }
 
-  float *parameter_, *velocity_;
-  const float* gradient_;
+  UpdateBlocks blocks_;
   const double* learning_rate_;
   float momentum_;
   bool nesterov_, rate_outside_;
-  std::int64_t count_;
   int threads_;
 };
 
@@ -92,6 +85,8 @@ std::unique_ptr<Executable> create(const Recipe& recipe, std::span<void* const> 
   return std::make_unique<Sgd>(recipe, buffers);
 }
 
+constexpr std::string_view repeats[] = {"parameter", "gradient", "velocity"};
+
 }  // namespace
 
 extern const KernelDef sgd;
@@ -100,6 +95,7 @@ const KernelDef sgd{
     .summary = "stochastic gradient descent, with or without momentum",
     .validate = validate,
     .create = create,
+    .repeats = repeats,
 };
 
 }  // namespace weir::kernels

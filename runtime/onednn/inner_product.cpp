@@ -1,4 +1,5 @@
 // Dense layers: rows "nc" times a kernel "io", and the two gradients.
+#include "runtime/dense_layer.hpp"
 #include "runtime/onednn/engine.hpp"
 #include "runtime/onednn/layouts.hpp"
 #include "runtime/onednn/primitive_def.hpp"
@@ -6,23 +7,9 @@
 namespace weir {
 namespace {
 
-const Shape& either(const Recipe& recipe, std::string_view one, std::string_view other) {
-  const RecipeOperand* operand = recipe.find(one);
-  return operand ? operand->shape : recipe.operand(other).shape;
-}
-
 void check(const Recipe& recipe) {
   check_attribute_names(recipe, {"post_op"});
-  const Shape &in = either(recipe, "src", "diff_src"), &kernel = either(recipe, "weights", "diff_weights"),
-              &out = either(recipe, "dst", "diff_dst");
-  if (in.axes != "nc" || out.axes != "nc" || kernel.axes != "io")
-    reject(recipe, "rows must have axes \"nc\" and the kernel \"io\"");
-  const bool fits = in.dims[0] == out.dims[0] && kernel.dims[0] == in.dims[1] && kernel.dims[1] == out.dims[1];
-  if (!fits) reject(recipe, "the kernel's extents do not fit those of the rows");
-  for (std::string_view role : {"bias", "diff_bias"})
-    if (const RecipeOperand* bias = recipe.find(role))
-      if (bias->shape.axes != "o" || bias->shape.dims[0] != out.dims[1])
-        reject(recipe, "the bias must have one value for each output");
+  check_dense_layer(recipe);
 }
 
 void check_forward(const Recipe& recipe) {

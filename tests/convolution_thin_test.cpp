@@ -1,0 +1,168 @@
+// Convolutions over images of few channels, which kernels of our own compute, against naive loops in double.
+#include <doctest/doctest.h>
+
+#include <vector>
+
+#include "runtime/target.hpp"
+#include "tests/message_of.hpp"
+#include "tests/run_recipe.hpp"
+
+using namespace weir;
+using namespace weir::test;
+
+namespace {
+
+struct Layer {
+  std::int64_t n, h, w, in, out, kh, kw;
+  std::vector<std::int64_t> strides = {1, 1}, padding = {0, 0, 0, 0};
+
+  std::int64_t oh() const { return (h + padding[0] + padding[1] - kh) / strides[0] + 1; }
+  std::int64_t ow() const { return (w + padding[2] + padding[3] - kw) / strides[1] + 1; }
+  Dims source() const { return {n, h, w, in}; }
+  Dims kernel() const { return {kh, kw, in, out}; }
+  Dims result() const { return {n, oh(), ow(), out}; }
+
+  Recipe forward(int threads = 1) const {
+    return with_settings({"convolution_thin_forward",
+                          {read("src", source(), "nhwc"), read("weights", kernel(), "hwio"), read("bias", {out}, "o"),
+                           write("dst", result(), "nhwc")},
+                          {},
+                          threads});
+  }
+  Recipe backward_weights(int threads = 1) const {
+    return with_settings({"convolution_thin_backward_weights",
+                          {read("src", source(), "nhwc"), read("diff_dst", result(), "nhwc"),
+                           write("diff_weights", kernel(), "hwio"), write("diff_bias", {out}, "o")},
+                          {},
+                          threads});
+  }
+
+  /// visit(source, kernel, result) for every product.
+  template <class Visit>
+  void each(const Visit& visit) const {
+    for (std::int64_t b = 0; b < n; ++b)
+      for (std::int64_t y = 0; y < oh(); ++y)
+        for (std::int64_t x = 0; x < ow(); ++x)
+          for (std::int64_t i = 0; i < kh; ++i)
+            for (std::int64_t j = 0; j < kw; ++j) {
+              const std::int64_t sy = y * strides[0] + i - padding[0], sx = x * strides[1] + j - padding[2];
+              if (sy < 0 || sy >= h || sx < 0 || sx >= w) continue;
+              for (std::int64_t c = 0; c < in; ++c)
+                for (std::int64_t o = 0; o < out; ++o)
+                  visit(static_cast<std::size_t>(((b * h + sy) * w + sx) * in + c),
+                        static_cast<std::size_t>(((i * kw + j) * in + c) * out + o),
+                        static_cast<std::size_t>(((b * oh() + y) * ow() + x) * out + o));
+            }
+  }
+
+ private:
+  Recipe with_settings(Recipe recipe) const {
+    recipe.attributes.set("strides", strides);
+    recipe.attributes.set("dilation", std::vector<std::int64_t>{1, 1});
+    recipe.attributes.set("padding", padding);
+    recipe.attributes.set("groups", std::int64_t{1});
+    return recipe;
+  }
+};
+
+const Layer layers[] = {
+    {.n = 9, .h = 11, .w = 9, .in = 1, .out = 32, .kh = 3, .kw = 3, .padding = {1, 1, 1, 1}},
+    {.n = 2, .h = 8, .w = 17, .in = 3, .out = 16, .kh = 5, .kw = 4, .strides = {2, 3}, .padding = {0, 1, 3, 2}},
+    {.n = 1, .h = 1, .w = 1, .in = 2, .out = 16, .kh = 1, .kw = 1},
+    {.n = 5, .h = 6, .w = 7, .in = 4, .out = 48, .kh = 2, .kw = 3, .strides = {1, 2}},
+};
+
+std::vector<double> zeros(std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); }
+
+std::string refusal(const Recipe& recipe) {
+  return message_of([&] { validate_recipe(recipe); });
+}
+
+}  // namespace
+
+TEST_CASE("a convolution over few channels gives what naive loops give, whatever the threads") {
+  for (const Layer& l : layers)
+    for (const bool relu : {false, true}) {
+      const Values x = numbers(element_count(l.source())), w = numbers(element_count(l.kernel()), 1),
+                   b = numbers(l.out, 2);
+      std::vector<double> expected = zeros(element_count(l.result()));
+      for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = b[i % b.size()];
+      l.each([&](auto s, auto k, auto r) { expected[r] += double{x[s]} * w[k]; });
+      for (double& value : expected) value = relu ? std::max(value, 0.0) : value;
+      std::vector<Values> results;
+      for (const int threads : {1, 2, 3}) {
+        Recipe recipe = l.forward(threads);
+        if (relu) recipe.attributes.set("post_op", std::string("relu"));
+        results.push_back(Run(recipe).set("src", x).set("weights", w).set("bias", b).run().get("dst"));
+        CHECK_MESSAGE(difference(results.back(), expected) < 2e-6, to_string(recipe));
+        CHECK(results.back() == results.front());
+      }
+    }
+}
+
+TEST_CASE("the gradients of a convolution over few channels are what naive loops give, whatever the threads") {
+  for (const Layer& l : layers) {
+    const Values x = numbers(element_count(l.source())), g = numbers(element_count(l.result()), 1);
+    std::vector<double> by_kernel = zeros(element_count(l.kernel())), by_bias = zeros(l.out);
+    l.each([&](auto s, auto k, auto r) { by_kernel[k] += double{x[s]} * g[r]; });
+    for (std::size_t i = 0; i < g.size(); ++i) by_bias[i % by_bias.size()] += g[i];
+    std::vector<Values> results;
+    for (const int threads : {1, 2, 3}) {
+      Run run(l.backward_weights(threads));
+      run.set("src", x).set("diff_dst", g).run();
+      results.push_back(run.get("diff_weights"));
+      CHECK_MESSAGE(difference(results.back(), by_kernel) < 3e-6, to_string(run.recipe()));
+      CHECK_MESSAGE(difference(run.get("diff_bias"), by_bias) < 3e-6, to_string(run.recipe()));
+      CHECK(results.back() == results.front());
+    }
+    Recipe alone = l.backward_weights();
+    alone.operands.pop_back();
+    CHECK(Run(alone).set("src", x).set("diff_dst", g).run().get("diff_weights") == results.front());
+  }
+}
+
+TEST_CASE("a recipe of a convolution over few channels that does not hold together is refused") {
+  const Layer& l = layers[0];
+  CHECK(refusal(l.forward()) == "(nothing was thrown)");
+  Recipe padded = l.forward();
+  padded.attributes.set("padding", std::vector<std::int64_t>{3, 1, 1, 1});
+  CHECK(refusal(padded).find("the padding must be smaller than the window") != std::string::npos);
+  Recipe strided = l.forward();
+  strided.attributes.set("strides", std::vector<std::int64_t>{2, 1});
+  CHECK(refusal(strided).find("do not lead from one image to the other") != std::string::npos);
+  Recipe dilated = l.backward_weights();
+  dilated.attributes.set("dilation", std::vector<std::int64_t>{2, 1});
+  CHECK(refusal(dilated).find("dilation") != std::string::npos);
+  Layer odd = l;
+  odd.out = 17;
+  CHECK(refusal(odd.forward()).find("a multiple of 16") != std::string::npos);
+  Recipe channels = l.backward_weights();
+  channels.operands[2].shape.dims[2] = 2;
+  CHECK(refusal(channels).find("channels do not fit") != std::string::npos);
+  Recipe bias = l.forward();
+  bias.operands[2].shape.dims[0] = 16;
+  CHECK(refusal(bias).find("one value for each output channel") != std::string::npos);
+  Recipe blocked = l.forward();
+  blocked.operands[3].shape.layout = "nChw16c";
+  CHECK(refusal(blocked).find("dst") != std::string::npos);
+  Recipe turned = l.forward();
+  turned.operands[1].shape = {l.kernel(), "hwoi", "hwoi"};
+  CHECK(refusal(turned).find("the kernel \"hwio\"") != std::string::npos);
+}
+
+TEST_CASE("the machine's target takes our kernels for few channels and whole strips of filters alone") {
+  const auto target = host_target(1);
+  const auto kernel_of = [&](Layer layer, const char* post_op) {
+    Recipe open = layer.forward();
+    open.kernel = "convolution_forward";
+    open.operands[1].shape.layout = "any";
+    if (*post_op) open.attributes.set("post_op", std::string(post_op));
+    return target->close(open).kernel;
+  };
+  Layer many = layers[0], odd = layers[0];
+  many.in = 8, odd.out = 24;
+  CHECK(kernel_of(layers[0], "relu") == "convolution_thin_forward");
+  CHECK(kernel_of(layers[0], "tanh") == "convolution_forward");
+  CHECK(kernel_of(many, "relu") == "convolution_forward");
+  CHECK(kernel_of(odd, "relu") == "convolution_forward");
+}

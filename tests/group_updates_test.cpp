@@ -1,0 +1,132 @@
+// Updates of several parameters in one step: the same bits as one by one.
+#include <doctest/doctest.h>
+
+#include "tests/message_of.hpp"
+#include "tests/models.hpp"
+#include "tests/run_recipe.hpp"
+
+namespace weir {
+namespace {
+
+using namespace test;
+
+RecipeOperand updated(std::string role, Dims dims) { return tensor(std::move(role), Access::update, dims, "o", "o"); }
+
+void add_adam_operands(Recipe& recipe, const std::string& suffix, std::int64_t count) {
+  recipe.operands.push_back(updated("parameter" + suffix, {count}));
+  recipe.operands.push_back(read("gradient" + suffix, {count}, "o"));
+  recipe.operands.push_back(updated("m" + suffix, {count}));
+  recipe.operands.push_back(updated("v" + suffix, {count}));
+}
+
+Recipe adam(int threads = 1) {
+  Recipe recipe{"adam", {scalar("learning_rate"), scalar("step")}, {}, threads};
+  recipe.attributes.set("beta_1", 0.9);
+  recipe.attributes.set("beta_2", 0.999);
+  recipe.attributes.set("epsilon", 1e-7);
+  return recipe;
+}
+
+Values positive(std::int64_t count, int salt) {
+  Values values = numbers(count, salt);
+  for (float& value : values) value = std::abs(value);
+  return values;
+}
+
+Run& fill(Run& run, const std::string& suffix, std::int64_t count, int salt) {
+  return run.set("parameter" + suffix, numbers(count, salt))
+      .set("gradient" + suffix, numbers(count, salt + 1))
+      .set("m" + suffix, numbers(count, salt + 2))
+      .set("v" + suffix, positive(count, salt + 3));
+}
+
+const std::string two_layers = R"({
+  "format": "weir/1", "inputs": { "x": { "shape": [6] }, "label": { "shape": [], "dtype": "i32" } },
+  "layers": [
+    { "name": "hidden", "type": "dense", "units": 5, "activation": "relu", "from": "x"/*rule*/ },
+    { "name": "out", "type": "dense", "units": 3 } ],
+  "loss": { "terms": { "final": { "type": "sparse_categorical_crossentropy", "at": "out", "from_logits": true,
+                                  "target": { "input": "label" } } } },
+  "train": { "optimizer": { "type": "adam", "learning_rate": 0.01 }, "batch_size": 8 }
+})";
+
+std::map<std::string, std::vector<std::byte>> trained(const std::string& text, CompileOptions options) {
+  Session session(compiled(text, std::move(options)), {.seed = 3});
+  const Tensor x = made_up({8, 6}, 1), label = made_up_classes(8, 3);
+  for (int step = 0; step < 5; ++step) session.train_step({{"x", x}, {"label", label}});
+  std::map<std::string, std::vector<std::byte>> values;
+  for (const Parameter& parameter : session.plan().parameters)
+    values[parameter.name] = session.parameter(parameter.name).bytes;
+  return values;
+}
+
+std::vector<std::string> commit_nodes(const std::string& text, CompileOptions options = {}) {
+  std::vector<std::string> nodes;
+  const auto plan = compiled(text, std::move(options));
+  for (const Step& step : plan->find(ProgramKind::train, 8)->commit) nodes.push_back(step.node);
+  return nodes;
+}
+
+}  // namespace
+
+TEST_CASE("one step over several tensors computes each as a step of its own does, on any number of threads") {
+  const std::int64_t counts[] = {5, 10000, 4096};
+  for (const int threads : {1, 2}) {
+    Recipe recipe = adam(threads);
+    for (int i = 0; i < 3; ++i) add_adam_operands(recipe, i ? "_" + std::to_string(i + 1) : "", counts[i]);
+    Run together(recipe);
+    for (int i = 0; i < 3; ++i) fill(together, i ? "_" + std::to_string(i + 1) : "", counts[i], 10 * i);
+    together.set("learning_rate", 0.01).set("step", 3.0).run();
+    for (int i = 0; i < 3; ++i) {
+      const std::string suffix = i ? "_" + std::to_string(i + 1) : "";
+      Recipe one = adam();
+      add_adam_operands(one, "", counts[i]);
+      Run alone(one);
+      fill(alone, "", counts[i], 10 * i).set("learning_rate", 0.01).set("step", 3.0).run();
+      CHECK(alone.get("parameter") != numbers(counts[i], 10 * i));
+      for (const std::string role : {"parameter", "m", "v"}) CHECK(together.get(role + suffix) == alone.get(role));
+    }
+  }
+}
+
+TEST_CASE("a further tensor must be complete and of one shape") {
+  Recipe recipe = adam();
+  add_adam_operands(recipe, "", 4);
+  add_adam_operands(recipe, "_2", 7);
+  CHECK(message_of([&] { validate_recipe(recipe); }) == "(nothing was thrown)");
+  Recipe shorter = recipe;
+  shorter.operands.pop_back();
+  CHECK(message_of([&] { validate_recipe(shorter); }).find("operand \"v_2\" is missing") != std::string::npos);
+  Recipe uneven = recipe;
+  uneven.operands.back().shape.dims[0] = 8;
+  CHECK(message_of([&] { validate_recipe(uneven); }).find("\"v_2\"") != std::string::npos);
+  Recipe gap = recipe;
+  for (RecipeOperand& operand : gap.operands)
+    if (operand.role == "parameter_2") operand.role = "parameter_3";
+  CHECK(message_of([&] { validate_recipe(gap); }).find("takes no operand") != std::string::npos);
+}
+
+TEST_CASE("a model's updates are one step, and without the pass one a parameter, with the same bits") {
+  CHECK(commit_nodes(two_layers) == std::vector<std::string>{"hidden.kernel, hidden.bias, out.kernel, out.bias"});
+  CHECK(commit_nodes(two_layers, {.without = {"group_updates"}}).size() == 4);
+  const std::string momentum =
+      with(two_layers, R"("adam", "learning_rate": 0.01)", R"("sgd", "learning_rate": 0.01, "momentum": 0.9)");
+  const std::string plain = with(two_layers, R"("adam")", R"("sgd")");
+  for (const std::string& text : {two_layers, momentum, plain}) {
+    CHECK(commit_nodes(text).size() == 1);
+    CHECK(trained(text, {}) == trained(text, {.without = {"group_updates"}}));
+  }
+}
+
+TEST_CASE("a constraint still follows the update of its parameter") {
+  const std::string text = with(two_layers, "/*rule*/", R"(, "kernel_constraint": { "type": "non_neg" })");
+  const std::vector<std::string> nodes = commit_nodes(text);
+  REQUIRE(nodes.size() == 2);
+  CHECK(nodes[0] == "hidden.kernel, hidden.bias, out.kernel, out.bias");
+  const auto values = trained(text, {});
+  CHECK(values == trained(text, {.without = {"group_updates"}}));
+  const auto* kernel = reinterpret_cast<const float*>(values.at("hidden.kernel").data());
+  for (int i = 0; i < 30; ++i) CHECK(kernel[i] >= 0);
+}
+
+}  // namespace weir
