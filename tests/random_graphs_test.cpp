@@ -51,7 +51,8 @@ double largest_difference(const Tensor& found, const Array& expected) {
 /// What all models together came to: a test that compares nothing fails.
 struct Tally {
   int models = 0, near_kinks = 0, gradients = 0, telling = 0, cut = 0, slopes = 0, dead_slopes = 0,
-      learning_targets = 0, masks = 0, sample_weights = 0, class_weights = 0, weighted_targets = 0, refused = 0;
+      learning_targets = 0, masks = 0, sample_weights = 0, class_weights = 0, weighted_targets = 0, axes = 0,
+      refused = 0;
   std::uint64_t arena = 0, bound = 0;
 };
 
@@ -92,6 +93,7 @@ class Examination {
     tally_.masks += term.mask ? 1 : 0;
     tally_.sample_weights += term.sample_weight ? 1 : 0;
     tally_.class_weights += term.attributes.has("class_weight") || term.attributes.has("ignore_class") ? 1 : 0;
+    tally_.axes += term.attributes.has("axis") && term.attributes.integer("axis") != -1 ? 1 : 0;
     tally_.weighted_targets += term.target.gradient && (term.mask || term.sample_weight) ? 1 : 0;
   }
 
@@ -410,8 +412,9 @@ TEST_CASE("random models compute, train, explain and watch as the specification 
   CHECK(tally.learning_targets > 0.02 * tally.models);
   CHECK(tally.masks > 0.3 * tally.models);
   CHECK(tally.sample_weights > 0.3 * tally.models);
-  CHECK(tally.class_weights > 0.1 * tally.models);
+  CHECK(tally.class_weights > 0.08 * tally.models);
   CHECK(tally.weighted_targets > 0);
+  CHECK(tally.axes > 5);
   CHECK(static_cast<double>(tally.arena) < 1.05 * static_cast<double>(tally.bound));
 }
 

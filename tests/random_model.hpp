@@ -164,6 +164,18 @@ class ModelMaker : private LayerMaker {
     term["target"]["gradient"] = true;
   }
 
+  /// Along another axis than the last, where the loss can and its target has the node's shape; the axis.
+  static std::int64_t turn(Json& term, const NodeInfo& at, Dice& dice) {
+    const OpDef& op = *find_op(term["type"].get<std::string>());
+    const bool of_classes = op.integer_target || (op.class_target && term["target"].contains("one_hot"));
+    const bool able = find_attribute(op, "axis") && find_attribute(op, "reduction") && !of_classes;
+    const bool says = op.class_target ? op.logits_behind.empty() || term.contains("from_logits") : true;
+    if (!able || !says || at.dims.size() < 2 || !dice.chance(0.4)) return -1;
+    const std::int64_t axis = -dice.from_to(2, static_cast<std::int64_t>(at.dims.size()));
+    term["axis"] = axis;
+    return axis;
+  }
+
   /// Masks, weights of samples, entries and classes, ignored classes, smoothed labels; what the op takes of them. By
   /// dice of their own too.
   void weigh(Json& term, const NodeInfo& at) {
@@ -171,9 +183,10 @@ class ModelMaker : private LayerMaker {
     const OpDef& op = *find_op(term["type"].get<std::string>());
     const bool weighted = std::any_of(op.operands.begin(), op.operands.end(),
                                       [](const OperandDef& operand) { return operand.name == "entry_weights"; });
+    const std::int64_t axis = turn(term, at, dice);
     if (!weighted || !dice.chance(0.45)) return;
     Dims entries = at.dims;
-    if (!op.entry_each && !entries.empty()) entries.pop_back();
+    if (!op.entry_each && !entries.empty()) entries.erase(entries.end() + axis);
     const auto input = [&](const char* stem, double chance) {
       if (!dice.chance(chance)) return Json();
       return Json{{"input", add_input(stem, dice.chance(0.3) ? Dims{} : entries, dice.chance(0.3) ? "i32" : "f32")}};
@@ -182,10 +195,10 @@ class ModelMaker : private LayerMaker {
       if (const Json given = input(stem, 0.5); !given.is_null()) term[key] = given;
     const bool of_input = term.contains("target") && term["target"].contains("input");
     const bool rows = op.class_target || op.integer_target;
-    const std::int64_t classes = rows && !at.dims.empty() ? at.dims.back() : 2;
-    if (find_attribute(op, "class_weight") && of_input && (rows || at.dims == Dims{1}) && dice.chance(0.7))
+    const std::int64_t classes = rows && !at.dims.empty() ? *(at.dims.end() + axis) : 2;
+    if (find_attribute(op, "class_weight") && of_input && (rows || at.dims == Dims{1}) && dice.chance(0.8))
       for (std::int64_t i = 0; i < classes; ++i) term["class_weight"].push_back(dice.number(0.25, 2));
-    if (find_attribute(op, "ignore_class") && of_input && dice.chance(0.5))
+    if (find_attribute(op, "ignore_class") && of_input && dice.chance(0.7))
       term["ignore_class"] = classes > 2 ? dice.from_to(-1, classes - 1) : -1;
     if (find_attribute(op, "label_smoothing") && dice.chance(0.3)) term["label_smoothing"] = dice.number(0.05, 0.3);
     if (term.contains("sample_weight") && find_attribute(op, "reduction") && dice.chance(0.3))
