@@ -44,6 +44,7 @@ TEST_CASE("a class outside the range is exit 1 with input and row, behind a mask
   CHECK(wrong.says("class 9"));
   CHECK(!work.has("run"));
   write_data(work, labels, {1, 1, 1, 1, 1, 1, 0, 1, 1, 1});
+  CHECK(run({"show", work.model(), "--as", "dot"}).prints("\"seen\" -> \"final\""));
   const Outcome hidden = train(work);
   CHECK_MESSAGE(hidden.code == 0, hidden.err);
   CHECK(work.has("run/last.safetensors"));

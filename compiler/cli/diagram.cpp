@@ -147,6 +147,13 @@ std::string svg_style(Kind kind) {
   return "";
 }
 
+/// Null for a regularizer.
+const TermSpec* spec_of(const Spec& spec, const std::string& term) {
+  for (const TermSpec& each : spec.loss->terms)
+    if (each.name == term) return &each;
+  return nullptr;
+}
+
 }  // namespace
 
 Diagram make_diagram(const Spec& spec, const Graph& graph, const Explanation& explanation) {
@@ -161,6 +168,9 @@ Diagram make_diagram(const Spec& spec, const Graph& graph, const Explanation& ex
         const std::string rest = term.target.substr(std::string(kind).size());
         builder.edge_to_last(rest.substr(0, rest.find(',')), graph);  // "node code, which learns too"
       }
+    if (const TermSpec* written = spec_of(spec, term.name))
+      for (const auto& input : {written->sample_weight, written->mask})
+        if (input) builder.edge_to_last(input->value, graph);
   }
   return builder.take();
 }
