@@ -141,6 +141,8 @@ TEST_CASE("show prints a table, JSON, drawings and the stage after a pass") {
   CHECK(summary["layers"][1]["output"] == std::vector<int>{4});
   CHECK(summary["programs"].size() == 3);
   CHECK(run({"show", work.model(), "--as", "dot"}).prints("\"hidden\" -> \"output\""));
+  const std::string encoder = std::string(WEIR_SOURCE_DIR) + "/models/transformer_encoder.weir.json";
+  CHECK(run({"show", encoder, "--as", "dot"}).prints("\"attend_2\" -> \"attended_2\""));  // with a role left out
   const Outcome svg = run({"show", work.model(), "--as", "svg", "--exclude", "final"});
   CHECK(svg.out.starts_with("<svg"));
   CHECK(svg.prints("excluded"));
