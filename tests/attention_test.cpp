@@ -6,6 +6,7 @@
 
 #include "compiler/verify.hpp"
 #include "runtime/error.hpp"
+#include "runtime/recipe_cost.hpp"
 #include "tests/message_of.hpp"
 #include "tests/models.hpp"
 #include "tests/run_recipe.hpp"
@@ -131,6 +132,13 @@ TEST_CASE("a recipe of attention whose extents do not fit each other is refused"
   Recipe unsaid = forward(n, true);
   unsaid.attributes = {};
   CHECK(refusal(unsaid).find("causal") != std::string::npos);
+}
+
+TEST_CASE("attention costs two products a probability, its gradient four") {
+  const Sizes n{2, 3, 5, 2, 4, 6};
+  const double probabilities = 2 * 2 * 3 * 5;
+  CHECK(cost_of(forward(n, false)).flops == probabilities * 2 * (4 + 6));
+  CHECK(cost_of(backward(n)).flops == probabilities * 2 * 2 * (4 + 6));
 }
 
 TEST_CASE("one sequence as query and value, keys left out or named, gradients hold") {

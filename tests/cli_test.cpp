@@ -153,6 +153,8 @@ TEST_CASE("show prints a table, JSON, drawings and the stage after a pass") {
   CHECK(summary["programs"][2]["flops"] < step["flops"]);
   CHECK(table.prints("bytes moved"));
   CHECK(run({"show", work.model(), "--as", "dot"}).prints("\"hidden\" -> \"output\""));
+  const std::string encoder = std::string(WEIR_SOURCE_DIR) + "/models/transformer_encoder.weir.json";
+  CHECK(run({"show", encoder, "--as", "dot"}).prints("\"attend_2\" -> \"attended_2\""));  // with a role left out
   const Outcome svg = run({"show", work.model(), "--as", "svg", "--exclude", "final"});
   CHECK(svg.out.starts_with("<svg"));
   CHECK(svg.prints("excluded"));
