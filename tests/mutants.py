@@ -6,7 +6,7 @@ there is one build for all of them. Mutated are, in the ops' double-precision re
 expressions that gradients consist of (sign, factor, dropped term), the operands that a gradient node is given (wrong
 operand), and a few lines of the passes that add gradients up and route them (RULES).
 
-    ./dev mutants [--list] [--only TEXT] [--build FOLDER]
+    ./dev mutants [--list] [--only EXPRESSION] [--build FOLDER]
 
 A mutant is caught where the tests end with anything but success. Those that no test caught are printed, and the exit
 code is 1 then.
@@ -119,6 +119,7 @@ EXPRESSION = re.compile(
     r"return (?P<returned>[^;{}\"]+);"
     r"|(?P<left>\b[\w.]+(?:\(\"\w+\"\))?\[[^;={}]*\]|\bsum) (?P<operator>=|\+=|-=) (?P<assigned>[^;={}\"][^;{}\"]*);")
 POINTWISE = re.compile(r'\.set\("expression", ("[^"]+")\)')
+SYMMETRIC = {"exponential_gradient"}  # a product of its two operands: exchanged, they give the same
 EMISSION = re.compile(r"c\.emit\((\w+),\s*\{([^{}]*)\}")
 # Not a number, or the same whatever is done to it.
 NOTHING = re.compile(r"^(0|0\.0f?|true|false|gradient|result|nullptr|x|row|none|!.*|static_cast<std::int64_t>.*)$")
@@ -159,7 +160,7 @@ def mutate_pointwise(match, path, text, offset, mutants):
 
 def mutate_emission(match, path, text, offset, mutants):
     given = operands(match.group(2))
-    if len(given) < 2:
+    if len(given) < 2 or match.group(1) in SYMMETRIC:
         return match.group(0)
     swapped = [given[1], given[0]] + given[2:]
     number = mutants.add(path, text, offset + match.start(), f"operands of {match.group(1)} exchanged")
@@ -243,13 +244,13 @@ def passes(program, source, number, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--list", action="store_true", help="only print the mutants")
-    parser.add_argument("--only", default="", help="mutants whose description holds this text")
+    parser.add_argument("--only", default="", help="mutants whose description this regular expression finds")
     parser.add_argument("--build", type=Path, default=ROOT / "build/mutants", help="where to copy and build")
     options = parser.parse_args()
     source = options.build / "source"
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
-    descriptions = {k: v for k, v in write_mutants(source).items() if options.only in v}
+    descriptions = {k: v for k, v in write_mutants(source).items() if re.search(options.only, v)}
     if options.list:
         for number, what in descriptions.items():
             print(number, what)
