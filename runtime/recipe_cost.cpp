@@ -76,7 +76,7 @@ double flops_of(const Recipe& recipe) {
 }
 
 bool is_product(const Recipe& recipe) {
-  for (const char* kind : {"convolution", "inner_product", "dense", "attention"})
+  for (const char* kind : {"convolution_", "inner_product_", "dense_", "attention"})
     if (recipe.kernel.starts_with(kind)) return true;
   return false;
 }

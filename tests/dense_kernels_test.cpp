@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "runtime/kernels/small_product.hpp"
 #include "runtime/target.hpp"
 #include "tests/message_of.hpp"
 #include "tests/run_recipe.hpp"
@@ -95,6 +96,31 @@ TEST_CASE("the gradients of a small dense layer are what naive loops give") {
     CHECK(without.set("src", x).set("diff_dst", g).run().get("diff_weights") == weights.get("diff_weights"));
   }
 }
+
+#if defined(__x86_64__)
+TEST_CASE("every instruction set of this machine computes the same product, each with tiles of its own") {
+  if (kernels::instructions() == kernels::Instructions::baseline) return;
+  constexpr std::int64_t rows = 13, depth = 7, columns = 16;
+  const Values a = numbers(rows * depth), b = numbers(depth * columns, 1);
+  std::vector<double> expected = zeros(rows * columns);
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t k = 0; k < depth; ++k)
+      for (std::int64_t column = 0; column < columns; ++column)
+        expected[static_cast<std::size_t>(row * columns + column)] +=
+            double{a[static_cast<std::size_t>(row * depth + k)]} * b[static_cast<std::size_t>(k * columns + column)];
+  const auto strip = [&](Values& c, std::int64_t first, std::int64_t count) {
+    return kernels::ProductStrip{
+        a.data(), depth, 1,     b.data() + first, columns, nullptr, c.data() + first, columns, rows,
+        count,    depth, false, nullptr};
+  };
+  Values plain(expected.size()), wide(expected.size()), narrow(expected.size());
+  kernels::StripProduct<4, 16>{}(strip(plain, 0, 16));
+  kernels::call_avx2(kernels::StripProduct<4, 16>{}, strip(wide, 0, 16));
+  for (std::int64_t first : {0, 8}) kernels::call_avx2(kernels::StripProduct<8, 8>{}, strip(narrow, first, 8));
+  for (const Values& c : {plain, wide, narrow}) CHECK(difference(c, expected) < 1e-6);
+  CHECK(wide == narrow);
+}
+#endif
 
 TEST_CASE("relu in a small dense layer keeps what is not a number") {
   const Layer l{3, 2, 5};

@@ -136,9 +136,9 @@ struct OpDef {
   std::string_view index_bound = {};      ///< the i32 operand holds 0 to this attribute - 1 (embedding: "input_dim")
   std::vector<std::string_view> slots = {};         ///< optimizer: names of its state operands
   bool (*uses_slots)(const Attributes&) = nullptr;  ///< optimizer: whether these settings need the slots; empty: always
-  bool by_axes = false;       ///< constraint: looks along the parameter's axes, so that its home layout is canonical
-  bool masks = false;     ///< gradient: its first operand where the second, the layer's result, fulfils something entry by
-                          ///< entry, else 0 (relu)
+  bool by_axes = false;   ///< constraint: looks along the parameter's axes, so that its home layout is canonical
+  bool masks = false;     ///< gradient: its first operand where the second, the layer's result, fulfils something
+                          ///< entry by entry, else 0 (relu)
   bool scatters = false;  ///< gradient of a layer whose results are entries of its input (max pooling): adds each entry
                           ///< of the first operand to the entry that was taken
   double gradient_bound = 0;  ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite
