@@ -81,6 +81,7 @@ void add_forward_program(Compilation& c, ProgramKind kind, std::int64_t batch) {
       run("attach_evaluation", attach_evaluation, c.spec, std::move(graph), taps, losses, c.diagnostics);
   if (c.diagnostics.has_errors()) return;
   training = run("prune", prune, std::move(training));
+  training = run.optional("fold_normalization", fold_normalization, std::move(training));
   training = run.optional("fuse_post_ops", fuse_post_ops, std::move(training));
   const LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes);
   emit_program(c.plan, kind, training, lowered);

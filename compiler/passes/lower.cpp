@@ -31,8 +31,9 @@ class Lowering final : public LowerContext {
     finish_gradients();
     finish_taps();
     finish_parameters();
-    std::stable_sort(low_.steps.begin(), low_.steps.end(),
-                     [](const LoweredStep& a, const LoweredStep& b) { return a.phase < b.phase; });
+    std::stable_sort(low_.steps.begin(), low_.steps.end(), [](const LoweredStep& a, const LoweredStep& b) {
+      return std::pair(a.phase, a.derived) < std::pair(b.phase, b.derived);
+    });
     return std::move(low_);
   }
 
@@ -83,6 +84,7 @@ class Lowering final : public LowerContext {
     if (open.threads == 0) open.threads = target_.threads();
     const Recipe closed = target_.close(open);
     LoweredStep step{.recipe = closed, .operands = {}, .node = step_name(), .phase = phase(), .watched = watched()};
+    step.derived = step.phase == Phase::refresh;
     for (std::size_t i = 0; i < closed.operands.size(); ++i)
       step.operands.push_back(i < names.size() ? bind(closed.operands[i], names[i]) : scratch(closed.operands[i]));
     low_.steps.push_back(std::move(step));
@@ -105,7 +107,17 @@ class Lowering final : public LowerContext {
   }
 
   bool watched() const { return node_ && node_->section == Section::watch; }
-  Phase phase() const { return node_->section == Section::update ? Phase::commit : Phase::compute; }
+  Phase phase() const {
+    if (node_->section == Section::update) return Phase::commit;
+    return is_refreshed(*node_) ? Phase::refresh : Phase::compute;
+  }
+
+  /// What a prediction makes of parameters and statistics alone stays as it is until they change.
+  bool is_refreshed(const Node& node) const {
+    return node.section == Section::forward && !node.training && !node.operands.empty() &&
+           std::all_of(node.operands.begin(), node.operands.end(),
+                       [&](ValueId id) { return id == none || stored(id); });
+  }
 
   std::string step_name() const {
     if (node_->section != Section::backward) return node_->name;
@@ -168,7 +180,8 @@ class Lowering final : public LowerContext {
 
   int write(const RecipeOperand& operand, ValueId id) {
     if (graph_.at(id).type == scalar_type()) return scalar(id);
-    const BufferClass kind = parameter_of_.contains(id) || node_->section == Section::backward
+    const BufferClass kind = phase() == Phase::refresh ? BufferClass::copy
+                             : parameter_of_.contains(id) || node_->section == Section::backward
                                  ? BufferClass::gradient
                                  : BufferClass::activation;
     const Shape shape = is_dense(operand.shape) ? canonical(id) : operand.shape;  // a dense view is the value itself
@@ -245,7 +258,10 @@ class Lowering final : public LowerContext {
                                     .dtype = dtype,
                                     .shape = shape,
                                     .value = id});
-    add_reorder(from, to, Phase::compute);
+    const NodeId producer = graph_.at(id).producer;
+    const bool refreshed = producer != none && is_refreshed(graph_.node(producer));
+    add_reorder(from, to, refreshed ? Phase::refresh : Phase::compute);
+    low_.steps.back().derived = refreshed;
     return to;
   }
 

@@ -34,6 +34,7 @@ struct LoweredStep {
   std::string node;           ///< "conv_1", "conv_1 gradient_parameters"
   Phase phase = Phase::compute;
   bool watched = false;
+  bool derived = false;  ///< refresh: of copies that other steps of refresh make, so behind them
 };
 
 struct LoweredGraph {

@@ -37,6 +37,10 @@ TrainingGraph prune(TrainingGraph training);
 /// Optional ("mask_selected"): the gradient of a relu before a max pooling is taken of what was pooled.
 TrainingGraph mask_selected(TrainingGraph training);
 
+/// Optional ("fold_normalization"), for evaluation and prediction: a normalization by moving statistics goes into the
+/// weights of the layer before it.
+TrainingGraph fold_normalization(TrainingGraph training);
+
 /// Optional ("fuse_post_ops"): an activation runs inside the step of the layer before it.
 TrainingGraph fuse_post_ops(TrainingGraph training);
 
