@@ -31,7 +31,8 @@ const std::string model = R"({
   "train": { "optimizer": { "type": "sgd", "learning_rate": 0.1 }, "batch_size": 6 }
 })";
 const std::string plain = with(model, R"(, "activation": "tanh" },
-    { "name": "out")", R"( },
+    { "name": "out")",
+                               R"( },
     { "name": "out")");
 
 struct Fixture {
@@ -96,8 +97,8 @@ TEST_CASE("a statistic that the host sets is folded anew, and fewer rows than th
 TEST_CASE("what stands between is not folded away where something reads it") {
   Fixture tapped({.taps = {"conv", "out"}});
   CHECK(tapped.normalizations() == 1);
-  const std::string twice = with(plain, R"("type": "dense", "units": 4,)",
-                                 R"("type": "dense", "units": 4, "from": "joined",)");
+  const std::string twice =
+      with(plain, R"("type": "dense", "units": 4,)", R"("type": "dense", "units": 4, "from": "joined",)");
   const std::string joined = with(twice, R"(    { "name": "out")",
                                   R"(    { "name": "joined", "type": "add", "from": ["hidden", "norm_4"] },
     { "name": "out")");

@@ -111,7 +111,8 @@ def is_gradient_rule(path, name):
         return False  # what stands in a gradient's own lowering (gradient_lower) is a rule
     stem = path.stem
     if path.parts[0] == "runtime":
-        return "slope" in name or name == "gradient" or stem.endswith("_gradient") or stem in ("adam", "sgd")
+        whole_file = stem.endswith("_gradient") or "backward" in stem or stem in ("adam", "sgd")
+        return whole_file or "slope" in name or name == "gradient"
     return "slope" in name or "gradient" in name or (name.endswith("_reference") and "loss" not in name)
 
 
