@@ -35,7 +35,7 @@ extern const int active;
 /// The expression; its negative, double and zero are the mutants first, first + 1, first + 2.
 template <class T> __attribute__((always_inline)) inline T changed(int first, T x) {
   return active == first ? static_cast<T>(-x) : active == first + 1 ? static_cast<T>(2 * x)
-         : active == first + 2 ? T(0) : x;
+         : active == first + 2 ? T{} : x;
 }
 template <class Text>
 Text expression(int first, Text right) {
