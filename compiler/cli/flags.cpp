@@ -282,11 +282,11 @@ bool is_later_command(const std::string& word) { return contains({"format", "ini
 bool is_later_flag(const std::string& flag) { return contains({"--resume", "--save-every"}, flag); }
 
 std::vector<Command> add_commands(CLI::App& program, bool& json) {
-  std::vector<Command> commands{
-      check_command(program, json),   compile_command(program, json),  show_command(program, json),
-      explain_command(program, json), train_command(program, json),    evaluate_command(program, json),
-      predict_command(program, json), gradient_command(program, json), verify_command(program, json),
-      bench_command(program, json)};
+  std::vector<Command> commands{check_command(program, json),   compile_command(program, json),
+                                show_command(program, json),    explain_command(program, json),
+                                train_command(program, json),   evaluate_command(program, json),
+                                predict_command(program, json), gradient_command(program, json),
+                                verify_command(program, json),  bench_command(program, json)};
   add_weights_commands(program, json, commands);
   Flags<NoOptions> schema(program, "schema", "The JSON Schema of the format, for editors.", json);
   commands.push_back(schema.take([](const NoOptions&, const Console& console) { return run_schema(console); }));
