@@ -5,6 +5,8 @@
 // fused multiply-add the compiler may use it. g++ and clang both take this; clang 14 has no target_clones for C++.
 #pragma once
 
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 /// On every function that runs inside a dispatched loop: a function that is not inlined keeps the baseline's
@@ -31,14 +33,22 @@ namespace weir::kernels {
 
 enum class Instructions { baseline, avx2, avx512 };
 
+/// ONEDNN_MAX_CPU_ISA holds for our loops too: so one setting makes a machine compute like a smaller one.
+inline Instructions allowed() {
+  const char* const word = std::getenv("ONEDNN_MAX_CPU_ISA");
+  const std::string_view most = word ? word : "";
+  if (most.starts_with("AVX2")) return Instructions::avx2;
+  return most == "AVX" || most == "SSE41" ? Instructions::baseline : Instructions::avx512;
+}
+
 inline Instructions instructions() {
   static const Instructions widest = [] {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw"))
-      return Instructions::avx512;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Instructions::avx2
-                                                                           : Instructions::baseline;
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx512 && allowed() == Instructions::avx512) return Instructions::avx512;
+    return avx2 && allowed() != Instructions::baseline ? Instructions::avx2 : Instructions::baseline;
   }();
   return widest;
 }
