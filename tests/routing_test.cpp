@@ -138,6 +138,22 @@ TEST_CASE("a cut at the term's own node leaves it nothing to train") {
   CHECK(verified(text) == layers);
 }
 
+TEST_CASE("a cut at a softmax holds for the logits that a crossentropy at it reads") {
+  const std::string text = R"({
+    "format": "weir/1", "inputs": { "x": { "shape": [3] }, "c": { "shape": [], "dtype": "i32" } },
+    "layers": [ { "name": "out", "type": "dense", "from": "x", "units": 4 }, { "name": "soft", "type": "softmax" } ],
+    "loss": { "terms": {
+      "cut": { "type": "sparse_categorical_crossentropy", "at": "soft", "target": { "input": "c" }/*cut*/ },
+      "other": { "type": "value", "at": "out" } } },
+    "train": { "optimizer": { "type": "sgd" } } })";
+  const auto trained = [](const std::string& model) {
+    Diagnostics diagnostics;
+    return explain(parse_spec(model, "model", diagnostics), diagnostics).terms.at(0).reaches.size();
+  };
+  CHECK(trained(text) == 2);
+  CHECK(trained(with(text, "/*cut*/", R"(, "stop_at": ["soft"])")) == 0);
+}
+
 TEST_CASE("skip leaves a layer's parameters alone and lets the gradient pass") {
   const std::string text = with(chain, "/*outer*/", R"(, "skip": ["b", "norm"])");
   CHECK(verified(text) == layers);
