@@ -29,7 +29,8 @@ void refuse_where_nothing_trains(Compilation& c, const TrainingGraph& training) 
   const Routing routing = route(training);
   std::vector<std::string> notes;
   for (std::size_t term = 0; term < training.terms.size(); ++term) {
-    if (training.terms[term].role != TermRole::trained) continue;
+    const bool learned_weight = training.terms[term].reported != none;  // alone it is nothing to learn
+    if (training.terms[term].role != TermRole::trained || learned_weight) continue;
     if (!reached(training, routing, term).empty()) return;
     notes.push_back(training.terms[term].name + ": " + what_is_in_the_way(training, term));
   }

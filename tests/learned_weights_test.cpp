@@ -200,6 +200,16 @@ TEST_CASE("excluded and watched terms keep their parameter, and nothing moves it
               std::string::npos);
 }
 
+TEST_CASE("where layers are frozen, the learned weights alone are nothing to train") {
+  std::string frozen = weighed("1");
+  for (const char* name : {"hidden", "answer", "class"})
+    frozen = with(frozen, std::string("\"") + name + "\", \"type\": \"dense\",",
+                  std::string("\"") + name + "\", \"type\": \"dense\", \"trainable\": false,");
+  const std::string text = compile(frozen).diagnostics.to_text();
+  CHECK(text.find("E0403") != std::string::npos);
+  CHECK(text.find("log_variance:") == std::string::npos);
+}
+
 TEST_CASE("explain shows what a learned weight trains and costs") {
   Diagnostics diagnostics;
   const Spec spec = spec_of(weighed("1"));
