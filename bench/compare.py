@@ -45,17 +45,20 @@ class Model:
     agreement: float  # of those losses, relatively
     run: Path | None = None  # recorded data and weights; made up where there is none
     first: float = 1e-5  # of the first loss; no update has come between
+    batch: int | None = None  # another batch size than the specification's
 
 
 MODELS = {
     "tiny_mlp": Model(BENCH / "models/tiny_mlp.weir.json", 50, 1e-3),
     "mlp_deep": Model(BENCH / "models/mlp_deep.weir.json", 6, 1e-3),
+    "mlp_deep_32": Model(BENCH / "models/mlp_deep.weir.json", 6, 1e-3, batch=32),
     "seed": Model(ROOT / "tests/golden_runs/seed/model.weir.json", 10, 1e-4, ROOT / "tests/golden_runs/seed"),
     "frozen_autoencoder": Model(BENCH / "models/frozen_autoencoder.weir.json", 50, 1e-3),
-    "transformer_encoder": Model(ROOT / "models/transformer_encoder.weir.json", 50, 1e-3),
+    "transformer_encoder": Model(ROOT / "models/transformer_encoder.weir.json", 50, 1e-3, batch=16),
     "resnet20": Model(BENCH / "models/resnet20.weir.json", 4, 1e-2),
+    "resnet20_128": Model(BENCH / "models/resnet20.weir.json", 4, 1e-2, batch=128),
     "unet": Model(ROOT / "models/unet.weir.json", 4, 1e-3),
-    "mobilenet_v2": Model(BENCH / "models/mobilenet_v2.weir.json", 2, 1e-2, first=3e-5),
+    "mobilenet_v2": Model(BENCH / "models/mobilenet_v2.weir.json", 2, 3e-2, first=3e-5),
 }
 KERAS = {"keras eager": "eager", "keras function": "function", "keras jit": "jit"}
 PYTORCH = {
@@ -78,6 +81,10 @@ KEPT = " kept"  # the same with KEEP_MEMORY
 
 class Failed(Exception):
     pass
+
+
+class Disagreement(Exception):
+    """Two programs compute different things: nothing of that model is timed."""
 
 
 class Worker:
@@ -186,20 +193,25 @@ def made_up(path, net, batches, classes):
 
 
 def prepare(name, model, options):
-    """The folder with data and initial weights."""
+    """The folder with data and initial weights, and the specification."""
     if model.run:
-        return model.run
+        return model.run, model.spec
     folder = options.work / name
     folder.mkdir(parents=True, exist_ok=True)
     spec = json.loads(network.without_comments(model.spec.read_text()))
-    net = network.read(model.spec)
+    path = model.spec
+    if model.batch:
+        spec["train"]["batch_size"] = model.batch
+        path = folder / "model.weir.json"
+        path.write_text(json.dumps(spec, indent=1) + "\n")
+    net = network.read(path)
     data = spec["data"]["train"]
     classes = {key: data[key].get("classes") for key in net.fed() if isinstance(data.get(key), dict)}
     made_up(folder, net, 10 if net.batch_size > 8 else 4, classes)
     weights = folder / "init.safetensors"
-    command = [options.build / "weir", "weights", "init", model.spec, "-o", weights]
+    command = [options.build / "weir", "weights", "init", path, "-o", weights]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
-    return folder
+    return folder, path
 
 
 def programs(options):
@@ -217,11 +229,11 @@ def is_of_images(net):
     return any(len(given["shape"]) == 3 for given in net.inputs.values())
 
 
-def command_of(name, model, run, options, python, threads, batch):
+def command_of(name, spec, run, options, python, threads, batch):
     known = PREDICTING if options.predict else KERAS | PYTORCH
     script = name.split()[0]
     command = [options.build / "bench/step_bench"] if name == "weir" else [python, "-B", BENCH / f"peer_{script}.py"]
-    command += ["--spec", model.spec, "--run", run, "--threads", threads]
+    command += ["--spec", spec, "--run", run, "--threads", threads]
     if options.predict:
         command += ["--predict", batch]
     if name != "weir":
@@ -242,26 +254,26 @@ def agree(model, base, worker):
         largest = max(map(abs, base.output))
         apart = max(abs(one - other) for one, other in zip(worker.output, base.output, strict=True)) / largest
         if not apart <= OUTPUTS:
-            sys.exit(f"{worker.name} predicts something else than {base.name}: {apart} of the largest apart")
+            raise Disagreement(f"{worker.name} predicts something else than {base.name}: {apart} of the largest apart")
         return apart
     if worker.ready["parameters"] != base.ready["parameters"]:
         sizes = [f"{each.name} {each.ready['parameters']}" for each in (base, worker)]
-        sys.exit("different numbers of parameters: " + ", ".join(sizes))
+        raise Disagreement("different numbers of parameters: " + ", ".join(sizes))
     first, following = difference(worker.loss[:1], base.loss[:1]), difference(worker.loss, base.loss)
     if not (first <= model.first and following <= model.agreement):
-        sys.exit(f"{worker.name} computes something else: {worker.loss}, {base.name} {base.loss}")
+        raise Disagreement(f"{worker.name} computes something else: {worker.loss}, {base.name} {base.loss}")
     return following
 
 
-def start_workers(model, run, options, python, threads, batch, cpus, logs):
+def start_workers(model, spec, run, options, python, threads, batch, cpus, logs):
     """Those that run: some variants need a compiler, or memory, that the machine has not. The first must."""
     workers, failed = [], {}
-    images = is_of_images(network.read(model.spec))
+    images = is_of_images(network.read(spec))
     for program in programs(options):
         if program.startswith("pytorch channels_last") and not images:
             continue  # the same as pytorch
         try:
-            worker = Worker(program, command_of(program, model, run, options, python, threads, batch), cpus, logs)
+            worker = Worker(program, command_of(program, spec, run, options, python, threads, batch), cpus, logs)
             worker.take_first_steps(FIRST_STEPS if options.predict else model.steps)
             if options.predict:
                 worker.output = worker.ask("output")["output"]
@@ -278,8 +290,9 @@ def compare(name, options, python, threads, batch, logs):
     model, cpus = MODELS[name], set(sorted(os.sched_getaffinity(0))[-threads:])
     if len(cpus) < threads:
         sys.exit(f"{threads} threads need as many CPUs; this process may use {len(cpus)}")
-    load, run = os.getloadavg()[0], prepare(name, model, options)
-    workers, failed = start_workers(model, run, options, python, threads, batch, cpus, logs)
+    load = os.getloadavg()[0]
+    run, spec = prepare(name, model, options)
+    workers, failed = start_workers(model, spec, run, options, python, threads, batch, cpus, logs)
     try:
         agreement = {worker.name: agree(model, workers[0], worker) for worker in workers}
         time_in_turn(workers, options, Occupied(cpus))
@@ -289,13 +302,28 @@ def compare(name, options, python, threads, batch, logs):
             worker.end()
     return {
         "model": name,
-        "batch_size": batch or network.read(model.spec).batch_size,
+        "batch_size": batch or network.read(spec).batch_size,
         "threads": threads,
+        "limit": None if options.predict else limit_of(spec, options, threads, cpus),
         "cpus": sorted(cpus),
         "load_average": load,
         "programs": results,
         "failed": failed,
     }
+
+
+def limit_of(spec, options, threads, cpus):
+    """What `weir bench` says: the share of a step that the machine's arithmetic and memory need at least."""
+    command = [options.build / "weir", "bench", spec, "--threads", threads, "--json"]
+    told = subprocess.run(
+        [str(part) for part in command],
+        check=True,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+    )
+    measured = json.loads(told.stdout)
+    return {"seconds": measured["seconds"], "limit_seconds": measured["limit_seconds"]}
 
 
 def time_in_turn(workers, options, occupied):
@@ -371,8 +399,8 @@ def overview(results):
     """One line a model: weir beside the fastest peer."""
     lines = [
         "| model | batch | threads | weir | fastest peer | its median | its time / weir's "
-        "| weir's memory | its memory |",
-        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
+        "| of the limit | weir's memory | its memory |",
+        "|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",
     ]
     for result in results:
         own, peer = result["programs"][0], best_peer(result)
@@ -381,9 +409,13 @@ def overview(results):
         lines.append(
             f"| {result['model']} | {result['batch_size']} | {result['threads']} | {milliseconds(own['median_ms'])} "
             f"| {peer['name']} | {milliseconds(peer['median_ms'])} | {span(own['ratios'][peer['name']])} "
-            f"| {own['peak_rss'] / 1e6:.0f} MB | {peer['peak_rss'] / 1e6:.0f} MB |"
+            f"| {share_of_limit(result)} | {own['peak_rss'] / 1e6:.0f} MB | {peer['peak_rss'] / 1e6:.0f} MB |"
         )
     return "\n".join(lines)
+
+
+def share_of_limit(result):
+    return f"{result['limit']['limit_seconds'] / result['limit']['seconds']:.2f}" if result["limit"] else "-"
 
 
 def milliseconds(value):
@@ -416,7 +448,7 @@ def main():
     options = parse()
     peers_wanted = any(name != "weir" for name in programs(options))
     python = peers_python(options.peers) if peers_wanted else None
-    machine, results = describe(), []
+    machine, results, disagreements = describe(), [], []
     if machine["load_average"] > 0.3:
         load = machine["load_average"]
         print(f"load average {load:.2f}: other programs are running; nothing here is worth quoting", file=sys.stderr)
@@ -425,7 +457,11 @@ def main():
             sizes = options.batch_size if options.predict else [None]
             for threads, batch in itertools.product(options.threads, sizes):
                 print(f"{name}, {threads_text(threads)} …", file=sys.stderr)
-                results.append(compare(name, options, python, threads, batch, Path(logs)))
+                try:
+                    results.append(compare(name, options, python, threads, batch, Path(logs)))
+                except Disagreement as disagreement:
+                    disagreements.append(f"{name}, {threads_text(threads)}: {disagreement}")
+                    print(disagreements[-1], file=sys.stderr)
     programs_run = [program for result in results for program in result["programs"]]
     versions = {key: value for program in programs_run for key, value in program["ready"]["versions"].items()}
     if options.json:
@@ -438,6 +474,8 @@ def main():
     for result in results:
         print("\n" + detail(result))
     print("\n" + overview(results))
+    if disagreements:
+        sys.exit("\nnot timed, because the programs compute different things:\n" + "\n".join(disagreements))
 
 
 if __name__ == "__main__":
