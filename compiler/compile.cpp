@@ -52,6 +52,8 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   if (c.diagnostics.has_errors()) return;
   if (c.plan.programs.empty()) report_routing(training, c.diagnostics);
   if (c.plan.programs.empty() && c.options.only_term.empty()) lint(c.spec, training, c.diagnostics);
+  // Before differentiate, which then needs no rule of its own for what took a layer's place.
+  training = run.optional("replace_layers", replace_layers, std::move(training));
   // Backward while every op still means what the user wrote.
   training = run("differentiate", differentiate, std::move(training));
   // Needs to know who has a gradient.
@@ -81,6 +83,7 @@ void add_forward_program(Compilation& c, ProgramKind kind, std::int64_t batch) {
   TrainingGraph training =
       run("attach_evaluation", attach_evaluation, c.spec, std::move(graph), taps, losses, c.diagnostics);
   if (c.diagnostics.has_errors()) return;
+  training = run.optional("replace_layers", replace_layers, std::move(training));
   training = run("prune", prune, std::move(training));
   training = run.optional("fold_normalization", fold_normalization, std::move(training));
   training = run.optional("fuse_post_ops", fuse_post_ops, std::move(training));

@@ -1,4 +1,4 @@
-// Small dense layers, which kernels of our own compute, against naive loops in double.
+// Dense layers, as far as kernels of our own compute them, against naive loops in double.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -73,6 +73,36 @@ TEST_CASE("a small dense layer gives what naive loops give, with and without bia
         for (double& value : expected) value = relu ? std::max(value, 0.0) : value;
         CHECK_MESSAGE(difference(run.run().get("dst"), expected) < 2e-6, to_string(recipe));
       }
+}
+
+TEST_CASE("the gradient over many rows is what naive loops give, whatever the edges, and on any number of threads") {
+  for (const Layer& l :
+       {Layer{1100, 37, 33}, Layer{512, 96, 64}, Layer{513, 5, 130}, Layer{3, 40, 2}, Layer{1, 1, 1}}) {
+    Recipe recipe = backward_weights(l);
+    recipe.kernel = "dense_tall_backward_weights";
+    const Values x = numbers(l.rows * l.in), g = numbers(l.rows * l.out, 2);
+    std::vector<double> kernel = zeros(l.in * l.out), bias = zeros(l.out);
+    l.each([&](auto n, auto k, auto d) { kernel[k] += double{x[n]} * g[d]; });
+    for (std::size_t i = 0; i < g.size(); ++i) bias[i % bias.size()] += static_cast<double>(g[i]);
+    std::vector<Values> made;
+    for (int threads : {1, 2, 3}) {
+      recipe.threads = threads;
+      Run run(recipe);
+      run.set("src", x).set("diff_dst", g).run();
+      CHECK_MESSAGE(difference(run.get("diff_weights"), kernel) < 5e-6, to_string(recipe));
+      CHECK_MESSAGE(difference(run.get("diff_bias"), bias) < 5e-6, to_string(recipe));
+      made.push_back(run.get("diff_weights"));
+    }
+    CHECK(made[0] == made[1]);
+    CHECK(made[0] == made[2]);
+    recipe.operands.pop_back();
+    Run without_bias(recipe);
+    CHECK(without_bias.set("src", x).set("diff_dst", g).run().get("diff_weights") == made[0]);
+  }
+  Recipe wrong = backward_weights({8, 4, 4});
+  wrong.kernel = "dense_tall_backward_weights";
+  wrong.operands[1].shape.dims[0] = 7;
+  CHECK(refusal(wrong).find("the kernel's extents do not fit those of the rows") != std::string::npos);
 }
 
 TEST_CASE("the gradients of a small dense layer are what naive loops give") {

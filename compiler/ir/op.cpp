@@ -113,6 +113,17 @@ void InferContext::statistic(std::string_view name, Dims dims, std::string_view 
 
 void InferContext::fail(int constraint, const std::string& message) const { throw InferFailure{constraint, message}; }
 
+ValueId InsteadContext::operand(std::string_view name) const { return operand_of(node_, name); }
+
+const Node* InsteadContext::producer(ValueId value) const {
+  const Value& of = training_.graph.at(value);
+  if (of.kind != ValueKind::result || of.producer == none || of.stop_gradient) return nullptr;
+  for (const LossTerm& term : training_.terms)
+    if (term.stop_at.contains(value)) return nullptr;
+  const Node& producer = training_.graph.node(of.producer);
+  return producer.live && producer.section == Section::forward && !producer.post_op ? &producer : nullptr;
+}
+
 GradientContext::GradientContext(Graph& graph, NodeId node, std::vector<ValueId> gradients, std::vector<bool> wanted)
     : results(wanted.size(), none),
       graph_(graph),

@@ -71,6 +71,8 @@ struct AttributeDef {
 };
 
 class InferContext;
+class InsteadContext;
+struct Instead;
 class GradientContext;
 class LowerContext;
 class ReferenceContext;
@@ -102,6 +104,8 @@ struct OpDef {
   bool no_gradient = false;
   void (*lower)(LowerContext&) = nullptr;
   void (*reference)(ReferenceContext&) = nullptr;
+  /// layer: another op that gives the same first result with less work, where the record knows one.
+  std::optional<Instead> (*instead)(const InsteadContext&) = nullptr;
 
   /// What profile pytorch computes otherwise, for people. Where it is not empty, nodes of that profile carry the
   /// setting "numerics": "pytorch" (is_pytorch).
@@ -210,6 +214,32 @@ class InferContext {
 struct InferFailure {
   int constraint;
   std::string message;
+};
+
+// ----------------------------------------------------------------------------------------------------------------
+// instead: which op may take a layer's place.
+
+/// operands: in the order of that op's record, `none` for an optional one that is absent.
+struct Instead {
+  const OpDef* op;
+  std::vector<ValueId> operands;
+  Attributes attributes;
+};
+
+class InsteadContext {
+ public:
+  InsteadContext(const TrainingGraph& training, NodeId node) : training_(training), node_(training.graph.node(node)) {}
+
+  const Attributes& attributes() const { return node_.attributes; }
+  ValueId operand(std::string_view name) const;
+  const TensorType& type(ValueId value) const { return training_.graph.at(value).type; }
+  /// The layer whose result the value is, if whoever reads the value may as well read what that layer reads: null where
+  /// the gradient of some term ends at the value.
+  const Node* producer(ValueId value) const;
+
+ private:
+  const TrainingGraph& training_;
+  const Node& node_;
 };
 
 // ----------------------------------------------------------------------------------------------------------------

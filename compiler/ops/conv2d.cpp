@@ -86,6 +86,7 @@ const OpDef conv2d{
     .gradient = gradient,
     .lower = lower_convolution,
     .reference = convolution_reference,
+    .instead = of_enlarged,
     .accepts_post_op = true,
     .examples =
         {{.name = "valid", .inputs = {batched({5, 6, 3})}, .attributes = {{"filters", 4}, {"kernel_size", Dims{3, 2}}}},

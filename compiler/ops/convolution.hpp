@@ -12,6 +12,9 @@
 
 namespace weir::ops {
 
+/// conv2d over an image that was enlarged: the op of enlarged_conv2d.cpp, where it has less to do.
+std::optional<Instead> of_enlarged(const InsteadContext& c);
+
 /// image: the input's dims, per sample or with the batch.
 inline Window convolution_window(const Dims& image, const Attributes& attributes) {
   return window_over(image, attributes.integers("kernel_size"), attributes.integers("strides"),

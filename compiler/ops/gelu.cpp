@@ -11,15 +11,14 @@ namespace {
 
 void infer(InferContext& c) { c.result("output", c.operand("input")); }
 
-std::string algorithm_of(const Attributes& attributes) { return attributes.flag("approximate") ? "gelu_tanh" : "gelu"; }
-
+/// The form with tanh is the library's.
 void lower(LowerContext& c) {
   const std::string layout = c.operand("input").shape.layout;
-  c.kernel("eltwise_forward")
-      .read("src", "input", layout)
-      .write("dst", "output", layout)
-      .set("algorithm", algorithm_of(c.attributes()))
-      .emit();
+  const bool approximate = c.attributes().flag("approximate");
+  KernelBuilder kernel = c.kernel(approximate ? "eltwise_forward" : "gelu");
+  kernel.read("src", "input", layout).write("dst", "output", layout);
+  if (approximate) kernel.set("algorithm", "gelu_tanh");
+  kernel.emit();
 }
 
 const double root_of_two_over_pi = std::sqrt(2 / std::numbers::pi);
@@ -44,12 +43,19 @@ void reference(ReferenceContext& c) {
 void gradient_infer(InferContext& c) { c.result("gradient", c.operand("input")); }
 void gradient_lower(LowerContext& c) {
   const std::string layout = c.operand("input").shape.layout;
-  c.kernel("eltwise_backward")
-      .read("src", "input", layout)
-      .read("diff_dst", "d_output", layout)
-      .write("diff_src", "gradient", layout)
-      .set("algorithm", algorithm_of(c.attributes()))
-      .emit();
+  if (c.attributes().flag("approximate"))
+    c.kernel("eltwise_backward")
+        .read("src", "input", layout)
+        .read("diff_dst", "d_output", layout)
+        .write("diff_src", "gradient", layout)
+        .set("algorithm", "gelu_tanh")
+        .emit();
+  else
+    c.kernel("gelu_gradient")
+        .read("input", "input", layout)
+        .read("d_output", "d_output", layout)
+        .write("d_input", "gradient", layout)
+        .emit();
 }
 void gradient_reference(ReferenceContext& c) {
   const Array &x = c.operand("input"), &d = c.operand("d_output");

@@ -25,6 +25,10 @@ Graph build_graph(const Spec& spec, Mode mode, Diagnostics& diagnostics);
 /// weight 1.
 TrainingGraph attach_losses(const Spec& spec, Graph graph, Diagnostics& diagnostics, const std::string& only_term = "");
 
+/// Optional ("replace_layers"): a layer gives way to an op that computes the same with less work, where its record
+/// knows one.
+TrainingGraph replace_layers(TrainingGraph training);
+
 /// Backward nodes: each reached parameter gets its gradient.
 TrainingGraph differentiate(TrainingGraph training);
 

@@ -1,4 +1,5 @@
-// exp and log of one number without branches, tables or calls, so that loops over them become vector code.
+// exp, log and the normal distribution of one number without branches, tables or calls, so that loops over them become
+// vector code.
 //
 // exp: x = n·ln 2 + r with |r| ≤ ln 2 / 2 (W. Cody, W. Waite, "Software manual for the elementary functions", 1980: ln
 // 2 in two parts), then the Taylor polynomial of degree 7, whose remainder is below 2^-27. log: log(1 + e) = 2
@@ -30,6 +31,25 @@ WEIR_INLINE float exp_of_negative(float x) {
   p = p * r + 1;
   const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) + 127u) << 23;
   return p * std::bit_cast<float>(exponent);
+}
+
+struct Normal {
+  float distribution;  ///< Φ(x)
+  float bell;          ///< e^(-x²/2); times 1/sqrt(2π) the density
+};
+
+/// The standard normal distribution at finite x, within 2e-7; NaN for NaN. 2Φ(-|x|) = erfc(|x|/√2) by formula 7.1.26 of
+/// M. Abramowitz, I. Stegun, "Handbook of mathematical functions", 1964.
+WEIR_INLINE Normal normal(float x) {
+  const float bell = exp_of_negative(-0.5f * x * x), size = x < 0 ? -x : x;
+  const float t = 1 / (1 + 0.231641888f * size);  // 0.3275911 / √2
+  float p = 1.061405429f;
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  const float tail = 0.5f * (p * t) * bell;
+  return {x < 0 ? tail : 1 - tail, bell};
 }
 
 /// log(1 + e) for e in [0, 1], also relative to a tiny result; NaN for NaN.

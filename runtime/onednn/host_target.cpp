@@ -22,6 +22,21 @@ bool is_small_dense(const Recipe& open) {
   return rows && !rows->shape.dims.empty() && rows->shape.dims[0] >= least_rows && flops_of(open) <= small_dense_flops;
 }
 
+/// The gradient of a kernel over many rows: the library copies the rows transposed first, ours need not be. Measured on
+/// AVX-512 with 2048 rows, 128 and 512 columns: faster by a tenth to a half; with 128 rows nothing is gained.
+constexpr std::int64_t tall_rows = 512, tall_columns = 32;
+
+bool is_tall_dense(const Recipe& open) {
+  if (open.kernel != "inner_product_backward_weights") return false;
+  const Dims &src = open.operand("src").shape.dims, &diff_dst = open.operand("diff_dst").shape.dims;
+  return src[0] >= tall_rows && src[1] >= tall_columns && diff_dst[1] >= tall_columns;
+}
+
+Recipe as_tall_dense(Recipe recipe) {
+  recipe.kernel = "dense_tall_backward_weights";
+  return recipe;
+}
+
 /// The first layer of a network of images: so few channels leave most of a vector of the library's kernels empty, ours
 /// run along the filters. Measured on AVX-512 for 28×28×1 and 32 filters of 3×3: faster by a half in both directions.
 constexpr std::int64_t most_thin_channels = 4, filters_in_strip = 16;
@@ -67,6 +82,7 @@ class HostTarget : public Target {
 
   Recipe close(const Recipe& open) const override {
     Recipe closed = is_small_dense(open)        ? as_own_dense(open)
+                    : is_tall_dense(open)       ? as_tall_dense(open)
                     : is_thin_convolution(open) ? as_thin_convolution(open)
                                                 : open;
     if (is_for_one_thread(open)) closed.threads = 1;
