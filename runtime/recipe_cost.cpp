@@ -70,7 +70,7 @@ double flops_of(const Recipe& recipe) {
   if (is_product(recipe)) return product_flops(recipe);
   if (recipe.kernel.starts_with("pooling")) return pooling_flops(recipe);
   // Mean, squared distance, normalizing and scaling: about eight operations an entry forward, twice that backward.
-  if (recipe.kernel.starts_with("batch_normalization_"))
+  if (recipe.kernel.starts_with("batch_normalization_") || recipe.kernel.starts_with("normalize_batch"))
     return (recipe.find("diff_dst") ? 16 : 8) * std::max(entries(recipe, "src"), entries(recipe, "diff_dst"));
   return recipe.kernel == "reorder" ? 0 : largest_operand(recipe);
 }

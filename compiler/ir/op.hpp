@@ -145,8 +145,11 @@ struct OpDef {
                           ///< entry by entry, else 0 (relu)
   bool scatters = false;  ///< gradient of a layer whose results are entries of its input (max pooling): adds each entry
                           ///< of the first operand to the entry that was taken
-  double gradient_bound = 0;  ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite
-  bool scale_free = false;    ///< optimizer: gradients times a factor take the same step, but for epsilon (Adam)
+  bool sums = false;      ///< layer: the sum of its operands, whose gradients are that of the result
+  const OpDef* fused = nullptr;  ///< layer: the same, and then "addend" added and a post_op whose gradient masks; its
+                                 ///< gradient: the same of what the mask leaves of "d_output", which is one result more
+  double gradient_bound = 0;     ///< optimizer: largest |g| its formula survives (Adam squares g); 0: any finite
+  bool scale_free = false;       ///< optimizer: gradients times a factor take the same step, but for epsilon (Adam)
 
   std::vector<Example> examples = {};
   std::vector<const OpDef*> internals = {};  ///< private ops of this file ("conv2d.gradient_kernel"), tested with it

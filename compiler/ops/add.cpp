@@ -53,6 +53,7 @@ const OpDef add{
     .gradient = gradient,
     .lower = lower,
     .reference = reference,
+    .sums = true,
     .examples = {{.name = "two_rows", .inputs = {batched({5}), batched({5})}},
                  {.name = "three_images", .inputs = {batched({3, 2, 16}), batched({3, 2, 16}), batched({3, 2, 16})}},
                  {.name = "four", .inputs = {batched({3, 7}), batched({3, 7}), batched({3, 7}), batched({3, 7})}},

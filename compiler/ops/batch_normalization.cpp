@@ -32,17 +32,20 @@ void infer(InferContext& c) {
 }
 
 /// Images stay in their layout; any other rank is rows of pixels of an image one pixel wide and high.
+std::string image_layout(const Shape& like) {
+  return like.layout.starts_with("nC") ? like.layout : like.axes;  // what the kernels take
+}
 void read_image(KernelBuilder& kernel, std::string_view role, std::string_view operand, const Shape& like) {
   const Dims rows = rows_of(like);
   if (like.dims.size() == 4)
-    kernel.read(role, operand, like.layout);
+    kernel.read(role, operand, image_layout(like));
   else
     kernel.read_as(role, operand, {rows[0], 1, 1, rows[1]}, "nhwc");
 }
 void write_image(KernelBuilder& kernel, std::string_view role, std::string_view result, const Shape& like) {
   const Dims rows = rows_of(like);
   if (like.dims.size() == 4)
-    kernel.write(role, result, like.layout);
+    kernel.write(role, result, image_layout(like));
   else
     kernel.write_as(role, result, {rows[0], 1, 1, rows[1]}, "nhwc");
 }
@@ -52,16 +55,27 @@ void read_parameters(KernelBuilder& kernel, const LowerContext& c) {
   if (c.has("beta")) kernel.read("shift", "beta");
 }
 
-void lower(LowerContext& c) {
+/// addend: what is added to the result in the same pass, if anything.
+void lower_training(LowerContext& c, std::string_view addend) {
   const Shape input = c.operand("input").shape;
   const Dims channels{input.dims.back()};
-  KernelBuilder kernel = c.kernel(c.training() ? "batch_normalization_forward" : "batch_normalization_inference");
+  KernelBuilder kernel = c.kernel("normalize_batch");
   read_image(kernel, "src", "input", input);
-  if (!c.training()) kernel.read("mean", "moving_mean").read("variance", "moving_variance");
+  read_parameters(kernel, c);
+  if (!addend.empty()) read_image(kernel, "addend", addend, input);
+  write_image(kernel, "dst", "output", input);
+  kernel.write_as("mean", "batch_mean", channels, "o").write_as("variance", "batch_variance", channels, "o");
+  kernel.set("epsilon", c.attributes().number("epsilon")).with_post_op().emit();
+}
+
+void lower(LowerContext& c) {
+  if (c.training()) return lower_training(c, "");
+  const Shape input = c.operand("input").shape;
+  KernelBuilder kernel = c.kernel("batch_normalization_inference");
+  read_image(kernel, "src", "input", input);
+  kernel.read("mean", "moving_mean").read("variance", "moving_variance");
   read_parameters(kernel, c);
   write_image(kernel, "dst", "output", input);
-  if (c.training())
-    kernel.write_as("mean", "batch_mean", channels, "o").write_as("variance", "batch_variance", channels, "o");
   kernel.set("epsilon", c.attributes().number("epsilon")).emit();
 }
 
@@ -99,10 +113,10 @@ void gradient_infer(InferContext& c) {
   if (c.attributes().flag("scale")) c.result("d_gamma", c.forward_operand("gamma"));
   if (c.attributes().flag("center")) c.result("d_beta", c.forward_operand("beta"));
 }
-void gradient_lower(LowerContext& c) {
+/// What the gradient reads and writes, whatever computes it.
+void bind_gradient(KernelBuilder& kernel, const LowerContext& c) {
   const Shape input = c.operand("input").shape;
   const Dims channels{input.dims.back()};
-  KernelBuilder kernel = c.kernel("batch_normalization_backward");
   read_image(kernel, "src", "input", input);
   read_image(kernel, "diff_dst", "d_output", input);
   kernel.read_as("mean", "batch_mean", channels, "o").read_as("variance", "batch_variance", channels, "o");
@@ -110,12 +124,18 @@ void gradient_lower(LowerContext& c) {
   write_image(kernel, "diff_src", "d_input", input);
   if (c.attributes().flag("scale")) kernel.write_as("diff_scale", "d_gamma", channels, "o");
   if (c.attributes().flag("center")) kernel.write_as("diff_shift", "d_beta", channels, "o");
-  kernel.set("epsilon", c.attributes().number("epsilon")).set("given_statistics", !c.training()).emit();
+  kernel.set("epsilon", c.attributes().number("epsilon"));
+}
+void gradient_lower(LowerContext& c) {
+  KernelBuilder kernel = c.kernel(c.training() ? "normalize_batch_gradient" : "batch_normalization_backward");
+  bind_gradient(kernel, c);
+  if (!c.training()) kernel.set("given_statistics", true);
+  kernel.emit();
 }
 
-/// One channel: sums over its rows, then the gradient of each row.
-void gradient_of_channel(ReferenceContext& c, std::int64_t channel, std::int64_t channels) {
-  const Array &x = c.operand("input"), &d = c.operand("d_output");
+/// One channel: sums over its rows of d, the gradient of the result, then the gradient of each row.
+void gradient_of_channel(ReferenceContext& c, const Array& d, std::int64_t channel, std::int64_t channels) {
+  const Array& x = c.operand("input");
   const double mean = c.operand("batch_mean")[channel];
   const double scale = 1 / std::sqrt(c.operand("batch_variance")[channel] + c.attributes().number("epsilon"));
   double d_gamma = 0, d_beta = 0;
@@ -134,8 +154,102 @@ void gradient_of_channel(ReferenceContext& c, std::int64_t channel, std::int64_t
 }
 void gradient_reference(ReferenceContext& c) {
   const std::int64_t channels = c.operand("input").dims.back();
-  for (std::int64_t channel = 0; channel < channels; ++channel) gradient_of_channel(c, channel, channels);
+  for (std::int64_t channel = 0; channel < channels; ++channel)
+    gradient_of_channel(c, c.operand("d_output"), channel, channels);
 }
+
+// ---- Together with what stands behind it (fuse_normalization)
+
+void fused_infer(InferContext& c) {
+  const Dims channels{c.operand("input").dims.back()};
+  c.result("output", c.operand("input"));
+  c.result("batch_mean", unbatched(channels));
+  c.result("batch_variance", unbatched(channels));
+}
+void fused_lower(LowerContext& c) { lower_training(c, c.has("addend") ? "addend" : ""); }
+void fused_reference(ReferenceContext& c) {
+  reference(c);
+  if (!c.has("addend")) return;
+  for (std::int64_t i = 0; i < c.result().count(); ++i) c.result()[i] += c.operand("addend")[i];
+}
+const OpDef batch_normalization_fused{
+    .name = "batch_normalization.fused",
+    .summary = "batch_normalization, and what is added to it",
+    .equation = "output = gamma · (input - mean) / sqrt(variance + epsilon) + beta + addend",
+    .role = Role::internal,
+    .operands = {{"input"},
+                 {"gamma", OperandKind::parameter, true},
+                 {"beta", OperandKind::parameter, true},
+                 {"moving_mean", OperandKind::statistic},
+                 {"moving_variance", OperandKind::statistic},
+                 {"addend", OperandKind::value, true}},
+    .results = {"output", "batch_mean", "batch_variance"},
+    .infer = fused_infer,
+    .no_gradient = true,
+    .lower = fused_lower,
+    .reference = fused_reference,
+};
+
+bool gives_addend(const Node& node) { return node.results.size() > 3 && node.results[3] != none; }
+
+void fused_gradient_infer(InferContext& c) {
+  gradient_infer(c);
+  if (c.has("output")) c.result("d_addend", c.operand("output"));
+}
+void fused_gradient_lower(LowerContext& c) {
+  KernelBuilder kernel = c.kernel("normalize_batch_gradient");
+  bind_gradient(kernel, c);
+  const Shape input = c.operand("input").shape;
+  if (c.has("beta")) kernel.read("shift", "beta");
+  if (c.has("output")) read_image(kernel, "dst", "output", input);
+  if (gives_addend(c.node())) write_image(kernel, "diff_addend", "d_addend", input);
+  kernel.set("post_op", c.attributes().word("activation")).emit();
+}
+
+/// d_output where the activation let its input through.
+Array let_through(ReferenceContext& c) {
+  Array d = c.operand("d_output");
+  const Array& x = c.operand("input");
+  const double most = c.attributes().word("activation") == "relu6" ? 6 : HUGE_VAL;
+  for (std::int64_t i = 0; i < d.count(); ++i) {
+    const std::int64_t channel = i % x.dims.back();
+    const double deviation = std::sqrt(c.operand("batch_variance")[channel] + c.attributes().number("epsilon"));
+    const double gamma = c.has("gamma") ? c.operand("gamma")[channel] : 1;
+    const double beta = c.has("beta") ? c.operand("beta")[channel] : 0;
+    const double value =
+        c.has("output") ? c.operand("output")[i] : gamma * (x[i] - c.operand("batch_mean")[channel]) / deviation + beta;
+    if (!(value > 0 && value < most)) d[i] = 0;
+  }
+  return d;
+}
+void fused_gradient_reference(ReferenceContext& c) {
+  const Array d = let_through(c);
+  const std::int64_t channels = c.operand("input").dims.back();
+  for (std::int64_t channel = 0; channel < channels; ++channel) gradient_of_channel(c, d, channel, channels);
+  if (gives_addend(c.node())) c.result("d_addend") = d;
+}
+const OpDef batch_normalization_fused_gradient{
+    .name = "batch_normalization.fused_gradient",
+    .summary =
+        "gradient of batch_normalization by its input, gamma and beta, of what the activation behind it lets pass",
+    .equation =
+        "as batch_normalization.gradient, with d = d_output where the activation's derivative is 1, else 0: read off "
+        "the output, or where it is absent off gamma · x̂ + beta; d_addend = d",
+    .role = Role::internal,
+    .operands = {{"input"},
+                 {"d_output"},
+                 {"batch_mean"},
+                 {"batch_variance"},
+                 {"gamma", OperandKind::value, true},
+                 {"beta", OperandKind::value, true},
+                 {"output", OperandKind::value, true}},
+    .results = {"d_input", "d_gamma", "d_beta", "d_addend"},
+    .infer = fused_gradient_infer,
+    .no_gradient = true,
+    .lower = fused_gradient_lower,
+    .reference = fused_gradient_reference,
+};
+
 const OpDef batch_normalization_gradient{
     .name = "batch_normalization.gradient",
     .summary = "gradient of batch_normalization by its input, gamma and beta",
@@ -149,6 +263,7 @@ const OpDef batch_normalization_gradient{
     .no_gradient = true,
     .lower = gradient_lower,
     .reference = gradient_reference,
+    .fused = &batch_normalization_fused_gradient,
 };
 
 void gradient(GradientContext& c) {
@@ -219,6 +334,7 @@ const OpDef batch_normalization{
     .reference = reference,
     .pytorch = "the moving variance follows the unbiased variance of the batch, n / (n - 1) times the biased one",
     .frozen_is_evaluation = true,
+    .fused = &batch_normalization_fused,
     .examples = {{.name = "image", .inputs = {batched({3, 2, 16})}},
                  {.name = "odd_channels", .inputs = {batched({3, 5, 17})}, .batch = 2},
                  {.name = "rows", .inputs = {batched({5})}, .batch = 4},
@@ -242,7 +358,7 @@ const OpDef batch_normalization{
                   .training = false,
                   .fill = positive_statistics,
                   .batch = 1}},
-    .internals = {&batch_normalization_gradient},
+    .internals = {&batch_normalization_gradient, &batch_normalization_fused, &batch_normalization_fused_gradient},
 };
 
 }  // namespace weir::ops

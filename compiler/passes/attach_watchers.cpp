@@ -15,11 +15,16 @@ bool produces(const Node& node, ValueId value) {
   return false;
 }
 
+bool is_produced(const Graph& graph, ValueId value) {
+  const NodeId producer = graph.at(value).producer;
+  return graph.node(producer).live && produces(graph.node(producer), value);
+}
+
 /// Makes sure that a live node produces the value: a copy of its node in the section `watch` where none does.
 void ensure(Graph& graph, ValueId value) {
   if (value == none || graph.at(value).kind != ValueKind::result) return;
   const NodeId producer = graph.at(value).producer;
-  if (graph.node(producer).live && produces(graph.node(producer), value)) return;
+  if (is_produced(graph, value)) return;
   const std::vector<ValueId> operands = graph.node(producer).operands;
   for (ValueId operand : operands) ensure(graph, operand);
   Node copy = graph.node(producer);
@@ -27,12 +32,15 @@ void ensure(Graph& graph, ValueId value) {
   copy.section = Section::watch;
   copy.live = true;
   copy.post_op = nullptr;
-  for (std::size_t i = 0; i < copy.results.size(); ++i)
-    if (swallowed)
-      copy.results[i] = i == 0 ? value
-                               : graph.add_value({.name = graph.at(copy.results[i]).name,
-                                                  .type = graph.at(copy.results[i]).type,
-                                                  .axes = graph.at(copy.results[i]).axes});
+  for (std::size_t i = 0; i < copy.results.size(); ++i) {
+    const ValueId result = copy.results[i];
+    if (result == none || result == value) continue;
+    if (swallowed && i == 0)
+      copy.results[i] = value;
+    else if (swallowed || is_produced(graph, result))
+      copy.results[i] = graph.add_value(
+          {.name = graph.at(result).name, .type = graph.at(result).type, .axes = graph.at(result).axes});
+  }
   graph.add_node(std::move(copy));
 }
 

@@ -48,6 +48,10 @@ TrainingGraph fold_normalization(TrainingGraph training);
 /// Optional ("fuse_post_ops"): an activation runs inside the step of the layer before it.
 TrainingGraph fuse_post_ops(TrainingGraph training);
 
+/// Optional ("fuse_normalization"): a normalization by the batch's statistics adds what is added to it and runs the
+/// activation behind it, and its gradient the mask of that activation.
+TrainingGraph fuse_normalization(TrainingGraph training);
+
 /// Readers: watched terms, metrics and taps. Adds nodes, changes none; what fusion no longer materialises is computed
 /// again for them.
 TrainingGraph attach_watchers(const Spec& spec, TrainingGraph training, const std::vector<std::string>& taps,

@@ -1,0 +1,275 @@
+// Gradient of normalize_batch by src, scale and shift, with x̂ = (src - mean) / sqrt(variance + epsilon) and d what the
+// activation let through of diff_dst:
+//   diff_src = scale / sqrt(variance + epsilon) · (d - mean(d) - x̂ · mean(d · x̂))
+//   diff_scale = sum(d · x̂), diff_shift = sum(d), diff_addend = d
+// What was let through the value says, computed again from src; or dst, where something was added to it. Two passes:
+// sums, then values. In the second case the first pass writes d, and the second reads it.
+#include "runtime/kernel.hpp"
+#include "runtime/kernels/normalization.hpp"
+
+namespace weir::kernels {
+namespace {
+
+struct GradientRows {
+  const float *x, *d, *y;
+  float *masked, *dx;
+  const float *mean, *factor, *shift;
+  const float *by_d, *by_x, *constant;  ///< dx = by_d · (d - constant - by_x · (x - mean)): 0 where there is one row
+  double *sums, *products;              ///< of d and of d · (x - mean)
+  std::int64_t rows, rest, lanes, width;
+};
+
+/// by_value: the mask is the sign of the value that is computed again; else, where there is a y, of y.
+template <After after, bool by_value>
+struct Sums {
+  static constexpr bool by_result = after != After::nothing && !by_value;
+
+  template <int width>
+  struct Loop {
+    using Vector = typename Lanes<width>::Vector;
+
+    WEIR_INLINE void operator()(const GradientRows& r) const {
+      for_each_strip<width>(r.lanes, Strips{r});
+      const std::int64_t begin = r.rows * r.lanes;
+      for (std::int64_t i = 0; i < r.rest; ++i) {
+        const float away = r.x[begin + i] - r.mean[i];
+        float d = r.d[begin + i];
+        if constexpr (by_value) mask<after>((r.x[begin + i] - r.mean[i]) * r.factor[i] + r.shift[i], d);
+        if constexpr (by_result) mask<after>(r.y[begin + i], d), r.masked[begin + i] = d;
+        r.sums[i] += static_cast<double>(d);
+        r.products[i] += static_cast<double>(d) * static_cast<double>(away);
+      }
+    }
+
+   private:
+    struct Strips {
+      const GradientRows& r;
+
+      template <int count>
+      WEIR_INLINE void strip(std::int64_t lane) const {
+        Vector mean[count], factor[count], shift[count], sum[count] = {}, product[count] = {};
+        load(r.mean + lane, mean);
+        if constexpr (by_value) load(r.factor + lane, factor);
+        if constexpr (by_value) load(r.shift + lane, shift);
+        const std::int64_t piece = r.rows * r.lanes;
+        for (std::int64_t row = 0; row < r.rows; ++row) {
+          const std::int64_t at = row * r.lanes + lane;
+          Vector x[count], d[count], y[count];
+          load(r.x + at, x);
+          load(r.d + at, d);
+          if constexpr (by_result) load(r.y + at, y);
+          fetch_ahead<count, Vector>(r.x + at, piece);
+          fetch_ahead<count, Vector>(r.d + at, piece);
+          if constexpr (by_result) fetch_ahead<count, Vector>(r.y + at, piece);
+          if constexpr (by_result) fetch_ahead<count, Vector>(r.masked + at, piece);
+          WEIR_UNROLL
+          for (int i = 0; i < count; ++i) {
+            if constexpr (by_value) mask<after>(Vector((x[i] - mean[i]) * factor[i] + shift[i]), d[i]);
+            if constexpr (by_result) mask<after>(y[i], d[i]);
+            sum[i] += d[i];
+            product[i] += d[i] * (x[i] - mean[i]);
+          }
+          if constexpr (by_result) store(d, r.masked + at);
+        }
+        add(r.sums + lane, sum, r.width);
+        add(r.products + lane, product, r.width);
+      }
+
+      template <int count>
+      WEIR_INLINE static void add(double* to, const Vector (&sums)[count], std::int64_t channels) {
+        float values[count * width];
+        store(sums, values);
+        const std::int64_t left = fold_lanes(values, count * width, channels);
+        for (std::int64_t i = 0; i < left; ++i) to[i] += static_cast<double>(values[i]);
+      }
+    };
+  };
+};
+
+template <After after>
+struct Values {
+  static constexpr bool masks = after != After::nothing;
+
+  template <int width>
+  struct Loop {
+    using Vector = typename Lanes<width>::Vector;
+
+    WEIR_INLINE void operator()(const GradientRows& r) const {
+      for_each_strip<width>(r.lanes, Strips{r});
+      const std::int64_t begin = r.rows * r.lanes;
+      WEIR_INDEPENDENT
+      for (std::int64_t i = 0; i < r.rest; ++i) {
+        const float away = r.x[begin + i] - r.mean[i];
+        float d = r.d[begin + i];
+        if constexpr (masks) mask<after>((r.x[begin + i] - r.mean[i]) * r.factor[i] + r.shift[i], d);
+        r.dx[begin + i] = r.by_d[i] * ((d - r.constant[i]) - r.by_x[i] * away);
+      }
+    }
+
+   private:
+    struct Strips {
+      const GradientRows& r;
+
+      template <int count>
+      WEIR_INLINE void strip(std::int64_t lane) const {
+        Vector mean[count], factor[count], shift[count], by_d[count], by_x[count], constant[count];
+        load(r.mean + lane, mean);
+        if constexpr (masks) load(r.factor + lane, factor);
+        if constexpr (masks) load(r.shift + lane, shift);
+        load(r.by_d + lane, by_d);
+        load(r.by_x + lane, by_x);
+        load(r.constant + lane, constant);
+        const std::int64_t piece = r.rows * r.lanes;
+        for (std::int64_t row = 0; row < r.rows; ++row) {
+          const std::int64_t at = row * r.lanes + lane;
+          Vector x[count], d[count];
+          load(r.x + at, x);
+          load(r.d + at, d);
+          fetch_ahead<count, Vector>(r.x + at, -piece);
+          fetch_ahead<count, Vector>(r.d + at, -piece);
+          if (r.dx != r.d) fetch_ahead<count, Vector>(r.dx + at, -piece);
+          WEIR_UNROLL
+          for (int i = 0; i < count; ++i) {
+            if constexpr (masks) mask<after>(Vector((x[i] - mean[i]) * factor[i] + shift[i]), d[i]);
+            d[i] = by_d[i] * ((d[i] - constant[i]) - by_x[i] * (x[i] - mean[i]));
+          }
+          store(d, r.dx + at);
+        }
+      }
+    };
+  };
+};
+
+class NormalizeBatchGradient final : public Executable {
+ public:
+  NormalizeBatchGradient(const Recipe& recipe, std::span<void* const> buffers)
+      : rows_(recipe.operand("src").shape),
+        sums_(rows_, recipe.threads),
+        normalization_(recipe, buffers, rows_),
+        src_(pointer<const float>(recipe, buffers, "src")),
+        diff_dst_(pointer<const float>(recipe, buffers, "diff_dst")),
+        dst_(pointer<const float>(recipe, buffers, "dst")),
+        mean_(pointer<const float>(recipe, buffers, "mean")),
+        variance_(pointer<const float>(recipe, buffers, "variance")),
+        diff_src_(pointer<float>(recipe, buffers, "diff_src")),
+        diff_scale_(pointer<float>(recipe, buffers, "diff_scale")),
+        diff_shift_(pointer<float>(recipe, buffers, "diff_shift")),
+        masked_(pointer<float>(recipe, buffers, "diff_addend")),
+        after_(after_of(recipe)),
+        threads_(recipe.threads),
+        channels_{std::vector<float>(static_cast<std::size_t>(rows_.padded_channels())),
+                  std::vector<float>(static_cast<std::size_t>(rows_.padded_channels())),
+                  std::vector<float>(static_cast<std::size_t>(rows_.padded_channels()))},
+        lanes_{std::vector<float>(static_cast<std::size_t>(rows_.all_lanes())),
+               std::vector<float>(static_cast<std::size_t>(rows_.all_lanes())),
+               std::vector<float>(static_cast<std::size_t>(rows_.all_lanes()))} {
+    if (dst_ && !masked_) masked_ = diff_src_;  // free until the second pass
+  }
+
+  void run() override {
+    normalization_.settle(mean_, variance_);
+    switch (after_) {
+      case After::nothing:
+        return add_up<After::nothing, false>(), give<After::nothing>(diff_dst_);
+      case After::relu:
+        if (dst_) return add_up<After::relu, false>(), give<After::nothing>(masked_);
+        return add_up<After::relu, true>(), give<After::relu>(diff_dst_);
+      case After::relu6:
+        if (dst_) return add_up<After::relu6, false>(), give<After::nothing>(masked_);
+        return add_up<After::relu6, true>(), give<After::relu6>(diff_dst_);
+    }
+  }
+
+ private:
+  GradientRows rows_of(const ChannelPiece& piece, const float* d) const {
+    const auto at = [&](auto* values) { return values ? values + piece.begin : nullptr; };
+    const auto lane = [&](const std::vector<float>& values) { return values.data() + piece.lane; };
+    const Normalization& n = normalization_;
+    return {at(src_),       at(d),         at(dst_),        at(masked_),     at(diff_src_),   lane(n.mean),
+            lane(n.factor), lane(n.shift), lane(lanes_[0]), lane(lanes_[1]), lane(lanes_[2]), nullptr,
+            nullptr,        piece.rows,    piece.rest,      rows_.lanes(),   rows_.width()};
+  }
+
+  template <After after, bool by_value>
+  void add_up() {
+    sums_.add_up([&](const ChannelPiece& piece, double* sums, double* products) {
+      GradientRows rows = rows_of(piece, diff_dst_);
+      rows.sums = sums;
+      rows.products = products;
+      run_widest<Sums<after, by_value>::template Loop>(rows);
+    });
+    settle_channels();
+  }
+
+  void settle_channels() {
+    const auto count = static_cast<double>(rows_.rows_of_channel());
+    for (std::int64_t c = 0; c < rows_.channels(); ++c) {
+      const auto at = static_cast<std::size_t>(c);
+      const double per_deviation = normalization_.per_deviation[at], factor = normalization_.scale(c) * per_deviation;
+      const double sum = sums_.first[at], product = sums_.second[at] * per_deviation;
+      if (diff_shift_) diff_shift_[c] = static_cast<float>(sum);
+      if (diff_scale_) diff_scale_[c] = static_cast<float>(product);
+      channels_[0][at] = static_cast<float>(factor);
+      channels_[1][at] = static_cast<float>(per_deviation * product / count);
+      channels_[2][at] = static_cast<float>(sum / count);
+    }
+    for (int i = 0; i < 3; ++i) rows_.spread(channels_[i], lanes_[i]);
+  }
+
+  template <After after>
+  void give(const float* d) {
+    rows_.for_each(threads_,
+                   [&](const ChannelPiece& piece) { run_widest<Values<after>::template Loop>(rows_of(piece, d)); });
+  }
+
+  ChannelRows rows_;
+  ChannelSums sums_;
+  Normalization normalization_;
+  const float *src_, *diff_dst_, *dst_, *mean_, *variance_;
+  float *diff_src_, *diff_scale_, *diff_shift_;
+  float* masked_;  ///< d, where it is not computed anew
+  After after_;
+  int threads_;
+  std::vector<float> channels_[3], lanes_[3];  ///< by_d, by_x and constant
+};
+
+constexpr Access read = Access::read, write = Access::write;
+constexpr DType f32 = DType::f32;
+constexpr OperandRule operands[] = {{"src"},
+                                    {"diff_dst"},
+                                    {"mean"},
+                                    {"variance"},
+                                    {"scale", read, f32, true},
+                                    {"shift", read, f32, true},
+                                    {"dst", read, f32, true},
+                                    {"diff_src", write},
+                                    {"diff_scale", write, f32, true},
+                                    {"diff_shift", write, f32, true},
+                                    {"diff_addend", write, f32, true}};
+
+void validate(const Recipe& recipe) {
+  check_operands(recipe, operands);
+  check_normalization(recipe, {"src", "diff_dst", "dst", "diff_src", "diff_addend"});
+  if (recipe.find("dst") && !recipe.attributes.has("post_op")) reject(recipe, "dst is of no use without \"post_op\"");
+  if (recipe.find("diff_addend") && !recipe.find("dst")) reject(recipe, "diff_addend needs dst");
+}
+
+std::unique_ptr<Executable> create(const Recipe& recipe, std::span<void* const> buffers) {
+  return std::make_unique<NormalizeBatchGradient>(recipe, buffers);
+}
+
+constexpr InPlace in_place[] = {
+    {"diff_src", "diff_dst"}, {"diff_src", "dst"}, {"diff_addend", "diff_dst"}, {"diff_addend", "dst"}};
+
+}  // namespace
+
+extern const KernelDef normalize_batch_gradient;
+const KernelDef normalize_batch_gradient{
+    .name = "normalize_batch_gradient",
+    .summary = "gradient of batch normalization, of what the activation behind it lets through",
+    .validate = validate,
+    .create = create,
+    .in_place = in_place,
+};
+
+}  // namespace weir::kernels
