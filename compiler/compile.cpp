@@ -6,12 +6,19 @@
 #include "compiler/explain_route.hpp"
 #include "compiler/pass_runner.hpp"
 #include "compiler/passes/lints.hpp"
+#include "compiler/passes/recompute.hpp"
 #include "compiler/passes/routing.hpp"
 #include "compiler/spec/spec.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
 namespace {
+
+/// What a program was made of: kept where it may be looked at again, for its memory.
+struct Source {
+  TrainingGraph training;
+  LoweredGraph lowered;
+};
 
 /// What a compile call carries from program to program.
 struct Compilation {
@@ -22,7 +29,15 @@ struct Compilation {
   Plan plan;
   HomeShapes homes;
   std::set<std::string> frozen;  ///< parameters with "trainable": false
+  std::vector<Source> sources;   ///< of the plan's programs, where memory matters
+
+  bool memory_matters() const { return options.memory_budget > 0 || options.memory_curve; }
 };
+
+void emit(Compilation& c, ProgramKind kind, TrainingGraph training, LoweredGraph lowered) {
+  emit_program(c.plan, kind, training, lowered);
+  if (c.memory_matters()) c.sources.push_back({std::move(training), std::move(lowered)});
+}
 
 /// Terms are kept, and none of them reaches anything: what is in the way of each stands in the notes.
 void refuse_where_nothing_trains(Compilation& c, const TrainingGraph& training) {
@@ -72,7 +87,7 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes);
   // Recipes are known now; which of them may be one step, their kernels say.
   lowered = run.optional("group_updates", group_updates, std::move(lowered));
-  emit_program(c.plan, ProgramKind::train, training, lowered);
+  emit(c, ProgramKind::train, std::move(training), std::move(lowered));
 }
 
 void add_forward_program(Compilation& c, ProgramKind kind, std::int64_t batch) {
@@ -89,8 +104,8 @@ void add_forward_program(Compilation& c, ProgramKind kind, std::int64_t batch) {
   training = run("prune", prune, std::move(training));
   training = run.optional("fold_normalization", fold_normalization, std::move(training));
   training = run.optional("fuse_post_ops", fuse_post_ops, std::move(training));
-  const LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes);
-  emit_program(c.plan, kind, training, lowered);
+  LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes);
+  emit(c, kind, std::move(training), std::move(lowered));
 }
 
 void set_training(Compilation& c) {
@@ -154,6 +169,49 @@ void compile_programs(Compilation& c) {
   if (c.options.predict && !c.diagnostics.has_errors()) add_forward_program(c, ProgramKind::predict, sizes.front());
 }
 
+/// Once more, with some of its steps twice, where the program takes too much. What is kept between steps must be known.
+void fit(Compilation& c, std::size_t program, std::uint64_t arena_bytes) {
+  const ProgramKind kind = c.plan.programs[program].kind;
+  if (kind != ProgramKind::train || c.plan.programs[program].arena_bytes <= arena_bytes) return;
+  PassRunner run(c.options, "train " + std::to_string(c.plan.programs[program].batch));
+  Source& source = c.sources[program];
+  source.lowered = run("recompute", recompute, std::move(source.lowered), arena_bytes);
+  emit_program(c.plan, kind, source.training, source.lowered);
+  c.plan.programs[program] = std::move(c.plan.programs.back());
+  c.plan.programs.pop_back();
+}
+
+void refuse_memory(Compilation& c, const Program& program) {
+  const auto sum = [&](std::uint64_t arena) { return std::to_string(c.plan.store_bytes + arena); };
+  const std::string name = std::string(to_string(program.kind)) + " " + std::to_string(program.batch);
+  const bool trains = program.kind == ProgramKind::train;
+  Diagnostic& diagnostic =
+      c.diagnostics.error("E0501", {},
+                          "the memory budget of " + std::to_string(c.options.memory_budget) +
+                              " bytes is too small: at least " + sum(program.arena_bytes) + " are needed");
+  diagnostic.notes = {std::to_string(c.plan.store_bytes) + " bytes for parameters, statistics and optimizer state",
+                      std::to_string(program.arena_bytes) + " bytes for the program " + name +
+                          (trains ? ", with everything computed again that helps" : "")};
+  diagnostic.help = "take a smaller batch size, or a budget of " + sum(program.arena_bytes);
+}
+
+void keep_to_the_budget(Compilation& c) {
+  const std::uint64_t budget = c.options.memory_budget, store = c.plan.store_bytes;
+  if (budget == 0) return;
+  for (std::size_t i = 0; i < c.plan.programs.size(); ++i) fit(c, i, budget - std::min(store, budget));
+  const auto largest = std::max_element(c.plan.programs.begin(), c.plan.programs.end(),
+                                        [](const auto& a, const auto& b) { return a.arena_bytes < b.arena_bytes; });
+  if (largest != c.plan.programs.end() && store + largest->arena_bytes > budget) refuse_memory(c, *largest);
+}
+
+std::vector<MemoryCurve> memory_curves(const Compilation& c) {
+  std::vector<MemoryCurve> curves;
+  for (std::size_t i = 0; c.options.memory_curve && i < c.plan.programs.size(); ++i)
+    if (const Program& program = c.plan.programs[i]; program.kind == ProgramKind::train)
+      curves.push_back({program.kind, program.batch, memory_curve(c.sources[i].lowered)});
+  return curves;
+}
+
 }  // namespace
 
 Compiled compile(std::string_view text, const CompileOptions& options, const Target* target) {
@@ -162,7 +220,7 @@ Compiled compile(std::string_view text, const CompileOptions& options, const Tar
   if (compiled.diagnostics.has_errors()) return compiled;
   std::unique_ptr<Target> host;
   if (!target) host = host_target(options.threads > 0 ? options.threads : usable_cpus());
-  Compilation c{spec, options, target ? *target : *host, compiled.diagnostics, {}, {}, {}};
+  Compilation c{spec, options, target ? *target : *host, compiled.diagnostics, {}, {}, {}, {}};
   c.plan.model = spec.name;
   c.plan.fingerprint = c.target.fingerprint();
   for (const InputSpec& input : spec.inputs) c.plan.inputs.push_back(input.name);
@@ -171,6 +229,9 @@ Compiled compile(std::string_view text, const CompileOptions& options, const Tar
   compile_programs(c);
   if (c.diagnostics.has_errors()) return compiled;
   finish_store(c.plan, c.homes);
+  compiled.memory_curves = memory_curves(c);
+  keep_to_the_budget(c);
+  if (c.diagnostics.has_errors()) return compiled;
   validate_plan(c.plan);
   compiled.plan = std::make_shared<const Plan>(std::move(c.plan));
   return compiled;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "compiler/diagnostic.hpp"
+#include "compiler/passes/memory_curve.hpp"
 #include "runtime/plan.hpp"
 #include "runtime/target.hpp"
 
@@ -28,6 +29,11 @@ struct CompileOptions {
   std::vector<std::string> exclude = {};       ///< added to the file's list
   std::vector<std::pair<std::string, std::string>> set = {};  ///< path → value
   std::set<std::string> without = {};                         ///< optional passes to leave out, by name
+  /// The most bytes that a session of the plan may take for tensors (store_bytes + arena_bytes()); 0: any. Train
+  /// programs that need more compute some values again instead of keeping them; where that is not enough, the model is
+  /// refused.
+  std::uint64_t memory_budget = 0;
+  bool memory_curve = false;  ///< fill Compiled::memory_curves
   /// Called after each pass with its name and the stage's text where the name is in dump_after ("all": every pass).
   std::set<std::string> dump_after = {};
   std::function<void(std::string_view pass, std::string_view program, const std::string& text)> dump = {};
@@ -35,8 +41,9 @@ struct CompileOptions {
 };
 
 struct Compiled {
-  std::shared_ptr<const Plan> plan;  ///< null where diagnostics has errors
-  Diagnostics diagnostics;           ///< errors and warnings
+  std::shared_ptr<const Plan> plan;             ///< null where diagnostics has errors
+  Diagnostics diagnostics;                      ///< errors and warnings
+  std::vector<MemoryCurve> memory_curves = {};  ///< of each train program, as if there were no budget
 };
 
 /// text: the specification's JSON. Mistakes of the user are in `diagnostics`, never thrown; Error is thrown for a newer

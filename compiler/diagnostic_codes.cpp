@@ -176,6 +176,15 @@ constexpr DiagnosticCode codes[] = {
      "learn. Losses whose target is a label, such as the hinges, have no derivative by it; the message lists those "
      "that "
      "have one."},
+    {"E0501", "a memory budget that is too small",
+     "--memory-budget is what a session may take for tensors: parameters, statistics and optimizer state, and the "
+     "arena, "
+     "which holds everything else: inputs, activations, gradients, copies of weights in other layouts, scratch. "
+     "A training step that needs more computes some values again in its backward part instead of keeping them, those "
+     "that "
+     "cost least first; no bit of the training differs. Here everything that helps was tried, and the program still "
+     "needs more. A smaller batch size makes the arena smaller; parameters and optimizer state stay as large as they "
+     "are. weir show SPEC --memory says what each size costs in time, and what lives when the arena is fullest."},
     {"E0601", "data for an unknown input", "Each entry of a data set is named like the input that it feeds."},
     {"E0602", "random numbers of the wrong kind",
      "{\"random\": N} draws numbers from 0 to 1 for an f32 input. An i32 input needs \"classes\": C beside it, for "

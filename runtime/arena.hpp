@@ -1,5 +1,5 @@
 // Page-backed, 64-byte aligned memory that a session owns: touched once at creation, so that no step meets a page
-// fault.
+// fault, and in huge pages where the system has some, so that few addresses need be translated.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class Arena {
 
  private:
   std::byte* begin_ = nullptr;
-  std::uint64_t bytes_ = 0;
+  std::uint64_t bytes_ = 0, mapped_ = 0;
 };
 
 }  // namespace weir

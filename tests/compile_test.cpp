@@ -61,7 +61,7 @@ TEST_CASE("every pass can be dumped, and every model compiles, plans its memory 
     const auto plan = compiled(read_file(file));
     for (const Program& program : plan->programs) {
       CHECK(program.arena_bytes >= program.lower_bound);
-      CHECK(static_cast<double>(program.arena_bytes) <= 1.05 * static_cast<double>(program.lower_bound));
+      CHECK(static_cast<double>(program.arena_bytes) <= 1.01 * static_cast<double>(program.lower_bound));
     }
     Session session(plan);
     Feed feed;
@@ -87,7 +87,9 @@ TEST_CASE("every model of the bench compiles, and only its frozen layers are war
     INFO(entry.path().string());
     const std::string text = read_file("bench/models/" + entry.path().filename().string());
     const Compiled result = compile(text, {.threads = 1, .evaluate = false, .predict = false});
-    CHECK_MESSAGE(result.plan, result.diagnostics.to_text());
+    REQUIRE_MESSAGE(result.plan, result.diagnostics.to_text());
+    const Program& train = result.plan->programs.front();
+    CHECK(static_cast<double>(train.arena_bytes) <= 1.01 * static_cast<double>(train.lower_bound));
     for (const Diagnostic& diagnostic : result.diagnostics.all()) CHECK(diagnostic.code == "W0405");
     ++models;
   }

@@ -52,7 +52,7 @@ double largest_difference(const Tensor& found, const Array& expected) {
 struct Tally {
   int models = 0, near_kinks = 0, gradients = 0, telling = 0, cut = 0, slopes = 0, dead_slopes = 0,
       learning_targets = 0, masks = 0, sample_weights = 0, class_weights = 0, weighted_targets = 0, axes = 0,
-      refused = 0;
+      refused = 0, again = 0;
   std::uint64_t arena = 0, bound = 0;
 };
 
@@ -76,6 +76,7 @@ class Examination {
     if (clear_ && seed_ % 4 == 0) compiled_gradients(plan_of(model_.spec, {}, fixed_target(2).get()), "fixed target");
     terms_add_up_compiled();
     watching_is_invisible();
+    if (seed_ % 3 == 0) computing_again_is_invisible();
   }
 
   const std::vector<std::string>& complaints() const { return complaints_; }
@@ -366,6 +367,20 @@ class Examination {
     if (seed_ % 10 == 0) through_a_file(*crowd, found);
   }
 
+  /// In the least memory that there is: the same bits.
+  void computing_again_is_invisible() {
+    CompileOptions options{.threads = 2, .evaluate = false, .predict = false, .memory_curve = true};
+    const Compiled kept = compile(model_.spec.dump(), options);
+    const MemoryPoint& least = kept.memory_curves.at(0).points.back();
+    options.memory_curve = false;
+    options.memory_budget = kept.plan->store_bytes + least.arena_bytes;
+    const Compiled fitted = compile(model_.spec.dump(), options);
+    expect(fitted.plan && fitted.plan->arena_bytes() <= least.arena_bytes, "the least memory is not enough");
+    if (!fitted.plan || least.again.empty()) return;
+    ++tally_.again;
+    expect(three_steps(fitted.plan) == three_steps(plan_), "computing again changes bits after three steps");
+  }
+
   void through_a_file(const Plan& plan, const Bits& expected) {
     const auto again = std::make_shared<const Plan>(plan_from_json(plan_to_json(plan)));
     expect(*again == plan, "a plan written and read is another one");
@@ -417,6 +432,7 @@ TEST_CASE("random models compute, train, explain and watch as the specification 
   CHECK(tally.class_weights > 0.08 * tally.models);
   CHECK(tally.weighted_targets > 0);
   CHECK(tally.axes > 5);
+  CHECK(tally.again > 0.1 * tally.models);
   CHECK(static_cast<double>(tally.arena) < 1.05 * static_cast<double>(tally.bound));
 }
 

@@ -20,6 +20,7 @@ struct ModelOptions {
   NamedTexts set;                         ///< SPEC only: path → value
   std::vector<std::int64_t> batch_sizes;  ///< of the train programs; empty: the specification's
   int threads = 0;                        ///< 0: usable CPUs
+  std::uint64_t memory_budget = 0;        ///< SPEC only; 0: none
 };
 
 struct DataOptions {
@@ -49,6 +50,7 @@ struct ShowOptions {
   ModelOptions model;
   std::string as = "table";  ///< table, json, dot, svg, text
   std::string dump_after;    ///< a pass, or "all"
+  bool memory = false;       ///< the memory of a training step alone
 };
 int run_show(const ShowOptions& options, const Console& console);
 

@@ -20,6 +20,28 @@ Number whole_number(const std::string& flag, const std::string& text, Number lea
   throw CLI::ValidationError(fmt::format("{} {}: expected a whole number, {} or more", flag, text, least));
 }
 
+/// "24MB", "512KiB", "1.5GiB", "4096".
+std::uint64_t byte_size(const std::string& flag, const std::string& text) {
+  static constexpr std::pair<const char*, double> units[] = {{"", 1},
+                                                             {"B", 1},
+                                                             {"kB", 1e3},
+                                                             {"KB", 1e3},
+                                                             {"MB", 1e6},
+                                                             {"GB", 1e9},
+                                                             {"TB", 1e12},
+                                                             {"KiB", 1024.0},
+                                                             {"MiB", 1048576.0},
+                                                             {"GiB", 1073741824.0},
+                                                             {"TiB", 1099511627776.0}};
+  double value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  for (const auto& [name, factor] : units)
+    if (failure == std::errc{} && unit == name && value * factor >= 1 && value * factor <= 1e18)
+      return static_cast<std::uint64_t>(value * factor);
+  throw CLI::ValidationError(fmt::format("{} {}: expected a size, such as 24MB, 512KiB or 1.5GiB", flag, text));
+}
+
 /// `path=value`, `NAME=FILE`.
 std::pair<std::string, std::string> named_text(const std::string& flag, const std::string& text, const char* form) {
   const std::size_t equals = text.find('=');
@@ -68,6 +90,10 @@ class Flags {
     };
     command_.app->add_option_function<std::string>(flag, take_one, description)->type_name("N");
   }
+  void size(const char* flag, std::uint64_t& target, const char* description) {
+    const auto take_one = [&target, flag](const std::string& given) { target = byte_size(flag, given); };
+    command_.app->add_option_function<std::string>(flag, take_one, description)->type_name("SIZE");
+  }
   /// Given again for the next one, or separated by commas.
   void texts(const char* flag, std::vector<std::string>& target, const char* description) {
     each(flag, "NAME", description, [&target](const std::string& given) {
@@ -96,6 +122,10 @@ class Flags {
   void changes(ModelOptions& model) {
     texts("--exclude", model.exclude, "leave this node's (or this) loss term out; may be repeated");
     pairs("--set", model.set, "path=value", "change the specification: layers.conv_1.filters=64; may be repeated");
+  }
+  void memory_budget(ModelOptions& model) {
+    size("--memory-budget", model.memory_budget,
+         "the most that parameters, optimizer state and arena may take: 24MB; what does not fit is computed again");
   }
   void data(DataOptions& data) {
     text("--data", data.folder, "DIR", "the folder that data paths start from; default: the specification's");
@@ -140,6 +170,7 @@ Command compile_command(CLI::App& program, bool& json) {
   flags.require(flags.text("-o,--output", options.output, "FILE", "the plan's file"));
   flags.changes(options.model);
   flags.numbers("--batch-size", options.model.batch_sizes, "N[,N…]: a train program for each");
+  flags.memory_budget(options.model);
   flags.texts("--tap", options.taps, "a node that the host reads; may be repeated");
   return flags.take(run_compile);
 }
@@ -150,6 +181,8 @@ Command show_command(CLI::App& program, bool& json) {
   flags.model("SPEC|PLAN", options.model);
   flags.changes(options.model);
   flags.numbers("--batch-size", options.model.batch_sizes, "N[,N…]: of the train programs");
+  flags.memory_budget(options.model);
+  flags.flag("--memory", options.memory, "what less memory costs in time, and what fills the arena step by step");
   flags.choice("--as", options.as, {"table", "json", "dot", "svg", "text"}, "table (default), json, dot, svg or text");
   flags.text("--dump-after", options.dump_after, "PASS", "the stage after this pass; \"all\": after each");
   return flags.take(run_show);
@@ -180,6 +213,7 @@ Command train_command(CLI::App& program, bool& json) {
   flags.number<std::int64_t>("--epochs", options.epochs, 1, "at most so many passes over the data");
   flags.number<std::int64_t>("--steps", options.steps, 1, "at most so many updates");
   flags.number<std::int64_t>("--batch-size", options.batch_size, 1, "samples in an update");
+  flags.memory_budget(options.model);
   flags.number<std::uint64_t>("--seed", options.seed, 0, "of initial values, shuffling and dropout");
   flags.flag("--no-shuffle", options.no_shuffle, "take the samples in file order");
   flags.text("--out", options.out, "RUN", "the run's folder; default: NAME.run");

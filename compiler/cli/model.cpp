@@ -55,6 +55,7 @@ void refuse_on_plan(const ModelOptions& options, const Plan& plan) {
   if (options.threads != 0 && options.threads != plan.fingerprint.threads)
     refuse(fmt::format("--threads {} (it was made for {})", options.threads, plan.fingerprint.threads));
   if (!options.batch_sizes.empty()) refuse(fmt::format("--batch-size {}", options.batch_sizes.front()));
+  if (options.memory_budget > 0) refuse(fmt::format("--memory-budget {}", options.memory_budget));
 }
 
 }  // namespace
@@ -112,20 +113,26 @@ Model load_model(const ModelOptions& options, const Console& console, const Name
   return model;
 }
 
-std::shared_ptr<const Plan> plan_of(const Model& model, const ModelOptions& flags, CompileOptions options,
-                                    const Console& console, bool warn) {
-  if (model.plan) return model.plan;
+Compiled compiled_of(const Model& model, const ModelOptions& flags, CompileOptions options, const Console& console,
+                     bool warn) {
+  if (model.plan) return {model.plan, {}, {}};
   options.name = model.stem;
   options.threads = flags.threads;
+  options.memory_budget = flags.memory_budget;
   if (options.batch_sizes.empty()) options.batch_sizes = flags.batch_sizes;
   options.exclude = model.overrides.exclude;
   options.set = model.overrides.set;
-  const Compiled compiled = compile(model.text, options);
+  Compiled compiled = compile(model.text, options);
   const Diagnostics diagnostics = named(compiled.diagnostics, model.file, model.text);
   if (warn || diagnostics.has_errors()) show(diagnostics, console);
   refuse_errors(diagnostics);
   WEIR_CHECK(compiled.plan, "no plan and no error");
-  return compiled.plan;
+  return compiled;
+}
+
+std::shared_ptr<const Plan> plan_of(const Model& model, const ModelOptions& flags, CompileOptions options,
+                                    const Console& console, bool warn) {
+  return compiled_of(model, flags, std::move(options), console, warn).plan;
 }
 
 std::string plan_summary(const Model& model, const Plan& plan) {

@@ -31,7 +31,7 @@ bool is_plan_text(std::string_view text);
 
 /// Reads and checks the file. A wrong specification is shown on console.err, then SpecRefused is thrown. settings:
 /// flags with a key in `train` (path, value), applied to a SPEC and to a PLAN's embedded text alike. Throws
-/// Error(invalid_argument) where --exclude, --set or --threads meet a PLAN.
+/// Error(invalid_argument) where a flag of the compiler (--exclude, --set, --memory-budget, …) meets a PLAN.
 Model load_model(const ModelOptions& options, const Console& console, const NamedTexts& settings = {},
                  bool training = true);
 
@@ -39,6 +39,10 @@ Model load_model(const ModelOptions& options, const Console& console, const Name
 /// `options` says which programs; the flags of the model are filled in here.
 std::shared_ptr<const Plan> plan_of(const Model& model, const ModelOptions& flags, CompileOptions options,
                                     const Console& console, bool warn = true);
+
+/// The same with what the compiler reports beside the plan; of a PLAN nothing.
+Compiled compiled_of(const Model& model, const ModelOptions& flags, CompileOptions options, const Console& console,
+                     bool warn = true);
 
 /// A specification with errors, all of which have been shown: there is nothing more to say.
 class SpecRefused : public Error {

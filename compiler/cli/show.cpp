@@ -10,6 +10,7 @@
 #include "compiler/cli/diagram.hpp"
 #include "compiler/cli/exit_codes.hpp"
 #include "compiler/cli/model.hpp"
+#include "compiler/cli/show_memory.hpp"
 #include "compiler/cli/text.hpp"
 #include "compiler/passes/passes.hpp"
 #include "runtime/recipe_cost.hpp"
@@ -124,8 +125,8 @@ std::string memory_table(const Plan& plan) {
                     bytes_text(program.arena_bytes), bytes_text(program.lower_bound)});
   }
   return '\n' + table_text(rows, "lrrrrrr") +
-         fmt::format("store (parameters, statistics, optimizer state) {}; arena {}\n", bytes_text(plan.store_bytes),
-                     bytes_text(plan.arena_bytes()));
+         fmt::format("store (parameters, statistics, optimizer state) {}; arena {}; together {}\n",
+                     bytes_text(plan.store_bytes), bytes_text(plan.arena_bytes()), bytes_text(memory_bytes(plan)));
 }
 
 std::string as_table(const Report& report) {
@@ -165,6 +166,7 @@ Json as_json(const Report& report) {
                                 {"lower_bound", program.lower_bound}});
   json["store_bytes"] = plan.store_bytes;
   json["arena_bytes"] = plan.arena_bytes();
+  json["memory_bytes"] = memory_bytes(plan);
   json["reference_implementations"] = reference_steps(plan);
   return json;
 }
@@ -198,6 +200,30 @@ int dump_after(const ShowOptions& options, const Console& console) {
   return done;
 }
 
+/// Of the program that decides how large the arena is.
+int show_memory(const ShowOptions& options, const Console& console) {
+  if (options.as == "dot" || options.as == "text")
+    throw Error(ErrorCode::invalid_argument, fmt::format("--memory --as {}: expected table, json or svg", options.as));
+  const Model model = load_model(options.model, console);
+  CompileOptions compile_options;
+  compile_options.memory_curve = options.as != "svg";
+  const Compiled compiled = compiled_of(model, options.model, compile_options, console);
+  const Plan& plan = *compiled.plan;
+  if (plan.programs.empty())
+    throw Error(ErrorCode::invalid_argument, fmt::format("--memory: {} has no program to run", model.file));
+  const Program& program =
+      *std::max_element(plan.programs.begin(), plan.programs.end(),
+                        [](const Program& a, const Program& b) { return a.arena_bytes < b.arena_bytes; });
+  if (options.as == "json" || (console.json && options.as == "table"))
+    console.out << memory_json(plan, program, compiled.memory_curves).dump(2) << '\n';
+  else if (console.json)
+    console.out << Json{{"as", options.as}, {"text", memory_svg(plan, program)}}.dump(2) << '\n';
+  else
+    console.out << (options.as == "svg" ? memory_svg(plan, program)
+                                        : memory_text(plan, program, compiled.memory_curves));
+  return done;
+}
+
 std::string text_of(const Report& report, const std::string& as) {
   if (as == "text") return print_plan(*report.plan);
   if (as == "dot") return to_dot(make_diagram(report.model.spec, report.graph, report.explanation));
@@ -210,6 +236,7 @@ std::string text_of(const Report& report, const std::string& as) {
 
 int run_show(const ShowOptions& options, const Console& console) {
   if (!options.dump_after.empty()) return dump_after(options, console);
+  if (options.memory) return show_memory(options, console);
   const Report report = make_report(options, console);
   if (console.json && options.as != "table" && options.as != "json")
     console.out << Json{{"as", options.as}, {"text", text_of(report, options.as)}}.dump(2) << '\n';

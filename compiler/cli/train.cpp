@@ -71,6 +71,10 @@ class TrainCommand {
                   fmt::format("--gradient-norms on a plan: \"{}\" is compiled for all terms together; give the "
                               "specification",
                               model_.file));
+    if (options.gradient_norms && options.model.memory_budget > 0)
+      throw Error(ErrorCode::invalid_argument,
+                  "--gradient-norms with --memory-budget: the gradient of each term takes memory of its own, which the "
+                  "budget does not count; leave one of them out");
     settings_ = training_settings(model_, options.batch_size.has_value());
   }
 

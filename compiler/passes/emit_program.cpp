@@ -1,15 +1,10 @@
-// Before: steps over values with layouts. After: a program of the plan: lives read off the order of steps, offsets in
-// one arena, every operand a buffer or a scalar. Last, because lives need the final order.
-//
-// Lives. Weight copies live through the whole program: refresh writes them, any later run may read them. Inputs live
-// from the start; gradients and taps to the end. Scratch lives for its step. Everything else from its first to its last
-// step.
+// Before: steps over values with layouts. After: a program of the plan: lives read off the order of steps (lives.hpp),
+// offsets in one arena, every operand a buffer or a scalar. Last, because lives need the final order.
 #include <algorithm>
 
 #include "compiler/ir/op.hpp"
-#include "compiler/passes/passes.hpp"
+#include "compiler/passes/lives.hpp"
 #include "runtime/error.hpp"
-#include "runtime/kernel.hpp"
 
 namespace weir {
 namespace {
@@ -23,7 +18,6 @@ class Emitter {
   }
 
   Program run() {
-    find_lives();
     place();
     emit_steps();
     bind();
@@ -33,106 +27,19 @@ class Emitter {
  private:
   static std::size_t index(int id) { return static_cast<std::size_t>(id); }
 
-  int root(int id) const {
-    while (low_.values[index(id)].alias_of >= 0) id = low_.values[index(id)].alias_of;
-    return id;
-  }
-
-  bool in_arena(int id) const {
-    const LoweredValue& value = low_.values[index(id)];
-    return !value.is_scalar && value.kind != BufferClass::parameter && value.kind != BufferClass::statistic &&
-           value.kind != BufferClass::state;
-  }
-
-  /// Time 0 is before the first compute step, 1 … n the compute steps, n + 1 after the last.
-  void find_lives() {
-    first_.assign(low_.values.size(), -1);
-    last_.assign(low_.values.size(), -1);
-    int time = 0;
-    const int end =
-        1 + static_cast<int>(std::count_if(low_.steps.begin(), low_.steps.end(),
-                                           [](const LoweredStep& step) { return step.phase == Phase::compute; }));
-    for (const LoweredStep& step : low_.steps) {
-      if (step.phase == Phase::compute) ++time;
-      for (int operand : step.operands)
-        use(root(operand), step.phase == Phase::compute ? time : step.phase == Phase::refresh ? 0 : end);
-    }
-    for (int id = 0; id < static_cast<int>(low_.values.size()); ++id)
-      if (root(id) == id && low_.values[index(id)].kind == BufferClass::copy && is_refreshed(id))
-        use(id, 0), use(id, end);
-    for (const auto& [value, id] : low_.inputs) use(root(id), 0);
-    for (const auto& [value, id] : low_.gradients) use(root(id), end);
-    for (const auto& [value, id] : low_.taps) use(root(id), end);
-  }
-
-  bool is_refreshed(int id) const {
-    for (const LoweredStep& step : low_.steps)
-      if (step.phase == Phase::refresh)
-        for (int operand : step.operands)
-          if (root(operand) == id) return true;
-    return false;
-  }
-
-  void use(int id, int time) {
-    if (first_[index(id)] < 0) first_[index(id)] = time;
-    first_[index(id)] = std::min(first_[index(id)], time);
-    last_[index(id)] = std::max(last_[index(id)], time);
-  }
-
-  /// In the order of first use, so that a value in place of another comes after it.
-  std::vector<int> arena_values() const {
-    std::vector<int> values;
-    for (int id = 0; id < static_cast<int>(low_.values.size()); ++id)
-      if (root(id) == id && in_arena(id) && first_[index(id)] >= 0) values.push_back(id);
-    std::stable_sort(values.begin(), values.end(), [&](int a, int b) { return first_[index(a)] < first_[index(b)]; });
-    return values;
-  }
+  int root(int id) const { return root_of(low_, id); }
+  bool in_arena(int id) const { return is_in_arena(low_.values[index(id)]); }
 
   void place() {
-    const std::vector<int> values = arena_values();
-    std::vector<MemoryRequest> requests;
-    std::vector<int> request_of(low_.values.size(), -1);
-    for (int id : values) {
-      const LoweredValue& value = low_.values[index(id)];
-      const int taken = in_place_source(id);
-      const std::uint64_t bytes = byte_count(RecipeOperand{"", Access::read, value.dtype, value.shape});
-      request_of[index(id)] = static_cast<int>(requests.size());
-      requests.push_back({bytes, first_[index(id)], last_[index(id)], taken < 0 ? -1 : request_of[index(taken)]});
-    }
-    const MemoryPlan memory = plan_memory(requests);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const LoweredValue& value = low_.values[index(values[i])];
-      buffer_of_[index(values[i])] = static_cast<int>(program_.buffers.size());
+    const ArenaRequests arena = requests_of(timeline_of(low_));
+    const MemoryPlan memory = plan_memory(arena.requests);
+    for (std::size_t i = 0; i < arena.values.size(); ++i) {
+      const LoweredValue& value = low_.values[index(arena.values[i])];
+      buffer_of_[index(arena.values[i])] = static_cast<int>(program_.buffers.size());
       program_.buffers.push_back({value.name, value.kind, value.dtype, value.shape, memory.offsets[i]});
     }
     program_.arena_bytes = memory.bytes;
     program_.lower_bound = memory.lower_bound;
-  }
-
-  /// The value whose bytes this one may take over: read for the last time by the step that writes it, in place by the
-  /// kernel's record.
-  int in_place_source(int id) const {
-    for (const LoweredStep& step : low_.steps) {
-      if (step.phase != Phase::compute) continue;
-      for (const InPlace& pair : in_place_of(step.recipe)) {
-        const int written = step.recipe.index_of(pair.written), read = step.recipe.index_of(pair.read);
-        if (written < 0 || read < 0 || root(step.operands[index(written)]) != id) continue;
-        const int source = root(step.operands[index(read)]);
-        const RecipeOperand &out = step.recipe.operands[index(written)], &in = step.recipe.operands[index(read)];
-        const bool dies = in_arena(source) && source != id && last_[index(source)] == first_[index(id)] &&
-                          first_[index(source)] < first_[index(id)];
-        if (dies && byte_count(out) == byte_count(in) && low_.values[index(source)].kind != BufferClass::copy &&
-            reads_once(step, source))
-          return source;
-      }
-    }
-    return -1;
-  }
-
-  bool reads_once(const LoweredStep& step, int source) const {
-    int count = 0;
-    for (int operand : step.operands) count += root(operand) == source ? 1 : 0;
-    return count == 1;
   }
 
   void emit_steps() {
@@ -343,7 +250,7 @@ class Emitter {
   const TrainingGraph& training_;
   const LoweredGraph& low_;
   Program program_;
-  std::vector<int> buffer_of_, first_, last_;
+  std::vector<int> buffer_of_;
 };
 
 }  // namespace

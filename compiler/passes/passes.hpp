@@ -81,6 +81,8 @@ struct MemoryPlan {
   std::uint64_t lower_bound = 0;
 };
 MemoryPlan plan_memory(const std::vector<MemoryRequest>& requests);
+/// What is live at each step, from 0: the largest is the lower bound.
+std::vector<std::uint64_t> live_bytes(const std::vector<MemoryRequest>& requests);
 
 /// Adds a program to the plan: lives from the order of steps, offsets, recipes shared with earlier programs. The plan's
 /// parameters and scalars grow as programs need them; finish_store lays out what is kept between steps once all

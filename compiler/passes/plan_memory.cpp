@@ -19,12 +19,13 @@ std::uint64_t aligned(std::uint64_t bytes) { return (bytes + alignment - 1) / al
 struct Block {
   std::uint64_t bytes = 0;
   int first = 0, last = 0;
-  std::vector<std::size_t> members;
 };
 
-std::vector<Block> merge(const std::vector<MemoryRequest>& requests) {
+/// block_of: by request.
+std::vector<Block> merge(const std::vector<MemoryRequest>& requests, std::vector<std::size_t>& block_of) {
   std::vector<Block> blocks;
-  std::vector<std::size_t> block_of(requests.size());
+  blocks.reserve(requests.size());
+  block_of.resize(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const MemoryRequest& request = requests[i];
     WEIR_CHECK(request.first <= request.last, "a life that ends before it begins");
@@ -35,28 +36,27 @@ std::vector<Block> merge(const std::vector<MemoryRequest>& requests) {
       if (requests[taken].last == request.first && block.last == request.first) {
         block.bytes = std::max(block.bytes, aligned(request.bytes));
         block.last = request.last;
-        block.members.push_back(i);
         block_of[i] = block_of[taken];
         continue;
       }
     }
     block_of[i] = blocks.size();
-    blocks.push_back({aligned(request.bytes), request.first, request.last, {i}});
+    blocks.push_back({aligned(request.bytes), request.first, request.last});
   }
   return blocks;
 }
 
-std::uint64_t lower_bound_of(const std::vector<Block>& blocks) {
+std::vector<std::uint64_t> live_bytes_of(const std::vector<Block>& blocks) {
   int last = 0;
   for (const Block& block : blocks) last = std::max(last, block.last);
-  std::vector<std::int64_t> change(static_cast<std::size_t>(last) + 2, 0);
+  std::vector<std::uint64_t> live(static_cast<std::size_t>(last) + 2, 0);  // first what changes; wraps around and back
   for (const Block& block : blocks) {
-    change[static_cast<std::size_t>(std::max(block.first, 0))] += static_cast<std::int64_t>(block.bytes);
-    change[static_cast<std::size_t>(block.last) + 1] -= static_cast<std::int64_t>(block.bytes);
+    live[static_cast<std::size_t>(std::max(block.first, 0))] += block.bytes;
+    live[static_cast<std::size_t>(block.last) + 1] -= block.bytes;
   }
-  std::int64_t live = 0, most = 0;
-  for (std::int64_t step : change) most = std::max(most, live += step);
-  return static_cast<std::uint64_t>(most);
+  std::partial_sum(live.begin(), live.end(), live.begin());
+  live.pop_back();
+  return live;
 }
 
 struct Placement {
@@ -174,14 +174,20 @@ Placement improve(const std::vector<Block>& blocks, Attempt best, std::uint64_t 
 
 }  // namespace
 
+std::vector<std::uint64_t> live_bytes(const std::vector<MemoryRequest>& requests) {
+  std::vector<std::size_t> block_of;
+  return live_bytes_of(merge(requests, block_of));
+}
+
 MemoryPlan plan_memory(const std::vector<MemoryRequest>& requests) {
-  const std::vector<Block> blocks = merge(requests);
-  MemoryPlan plan{std::vector<std::uint64_t>(requests.size()), 0, lower_bound_of(blocks)};
+  std::vector<std::size_t> block_of;
+  const std::vector<Block> blocks = merge(requests, block_of);
+  const std::vector<std::uint64_t> live = live_bytes_of(blocks);
+  MemoryPlan plan{std::vector<std::uint64_t>(requests.size()), 0, *std::max_element(live.begin(), live.end())};
   if (blocks.empty()) return plan;
   const Placement placement = improve(blocks, best_greedy(blocks), plan.lower_bound);
   plan.bytes = placement.bytes;
-  for (std::size_t id = 0; id < blocks.size(); ++id)
-    for (std::size_t member : blocks[id].members) plan.offsets[member] = placement.offsets[id];
+  for (std::size_t i = 0; i < requests.size(); ++i) plan.offsets[i] = placement.offsets[block_of[i]];
   return plan;
 }
 
