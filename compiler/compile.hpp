@@ -15,6 +15,7 @@
 #include "compiler/passes/memory_curve.hpp"
 #include "runtime/plan.hpp"
 #include "runtime/target.hpp"
+#include "runtime/tuning.hpp"
 
 namespace weir {
 
@@ -37,6 +38,7 @@ struct CompileOptions {
   /// Called after each pass with its name and the stage's text where the name is in dump_after ("all": every pass).
   std::set<std::string> dump_after = {};
   std::function<void(std::string_view pass, std::string_view program, const std::string& text)> dump = {};
+  TuningOptions tuning = {};   ///< with a table: recipes are timed, and the fastest are taken
   std::string only_term = {};  ///< gradients of this term alone, before its weight (weir gradient --term)
 };
 

@@ -166,6 +166,13 @@ struct TrainingSettings {
   bool operator==(const TrainingSettings&) const = default;
 };
 
+/// Of a plan whose recipes were chosen by the clock.
+struct TuningReport {
+  int timed = 0;    ///< distinct open recipes among the plan's that had several ways to be computed
+  int changed = 0;  ///< of them, and of nodes with a layout: chosen otherwise than without the clock
+  bool operator==(const TuningReport&) const = default;
+};
+
 struct Plan {
   std::string model;  ///< the specification's name
   Fingerprint fingerprint;
@@ -182,6 +189,7 @@ struct Plan {
                                     ///< sum; where all are 0 they stay 0
   std::vector<Recipe> recipes;      ///< each distinct recipe once
   std::vector<Program> programs;
+  std::optional<TuningReport> tuning = {};
 
   std::uint64_t arena_bytes() const;  ///< of the largest program
   const Program* find(ProgramKind kind, std::int64_t batch) const;

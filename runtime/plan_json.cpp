@@ -469,6 +469,7 @@ std::string plan_to_json(const Plan& plan) {
   if (!plan.schedules.empty()) json["schedules"] = Json::array();
   for (const ScheduledScalar& one : plan.schedules) json["schedules"].push_back(write(one));
   if (plan.normalized_weights) json["normalized_weights"] = true;
+  if (plan.tuning) json["tuning"] = {{"timed", plan.tuning->timed}, {"changed", plan.tuning->changed}};
   json["recipes"] = Json::array();
   for (const Recipe& recipe : plan.recipes) json["recipes"].push_back(write(recipe));
   json["programs"] = Json::array();
@@ -502,6 +503,7 @@ Plan plan_from_json(std::string_view text) {
   if (reader.has("schedules"))
     reader["schedules"].each([&](const Reader& item) { plan.schedules.push_back(read_schedule(item)); });
   plan.normalized_weights = reader.has("normalized_weights") && reader["normalized_weights"].flag();
+  if (reader.has("tuning")) plan.tuning = {reader["tuning"]["timed"].index(), reader["tuning"]["changed"].index()};
   reader["recipes"].each([&](const Reader& item) { plan.recipes.push_back(read_recipe(item)); });
   reader["programs"].each([&](const Reader& item) { plan.programs.push_back(read_program(item)); });
   validate_plan(plan);

@@ -29,6 +29,15 @@ class Target {
   /// The layout that activations of this shape (canonical axes "nhwc" …) should have in a training program.
   virtual std::string activation_layout(const Dims& dims, const std::string& axes) const = 0;
 
+  /// The second layout that is worth a comparison for them; activation_layout where there is none.
+  virtual std::string other_activation_layout(const Dims& dims, const std::string& axes) const {
+    return activation_layout(dims, axes);
+  }
+
+  /// What a step by this recipe takes, to compare ways with: an estimate, or measured by a target that measures.
+  /// Layouts of weights may be open.
+  virtual double seconds(const Recipe& recipe) const = 0;
+
   /// Name of the implementation that a closed recipe runs on ("brgconv:avx512_core", "jit:uni", "pointwise"), for
   /// reports.
   virtual std::string implementation(const Recipe& closed) const = 0;

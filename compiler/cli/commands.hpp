@@ -21,6 +21,7 @@ struct ModelOptions {
   std::vector<std::int64_t> batch_sizes;  ///< of the train programs; empty: the specification's
   int threads = 0;                        ///< 0: usable CPUs
   std::uint64_t memory_budget = 0;        ///< SPEC only; 0: none
+  bool tune = false;                      ///< SPEC only: choose by the clock
 };
 
 struct DataOptions {

@@ -127,6 +127,9 @@ class Flags {
     size("--memory-budget", model.memory_budget,
          "the most that parameters, optimizer state and arena may take: 24MB; what does not fit is computed again");
   }
+  void tuning(ModelOptions& model) {
+    flag("--tune", model.tune, "time the ways there are to compute each step, and take the fastest");
+  }
   void data(DataOptions& data) {
     text("--data", data.folder, "DIR", "the folder that data paths start from; default: the specification's");
     pairs("--input", data.inputs, "NAME=FILE", "this input's data; may be repeated");
@@ -169,6 +172,7 @@ Command compile_command(CLI::App& program, bool& json) {
   flags.model("SPEC", options.model);
   flags.require(flags.text("-o,--output", options.output, "FILE", "the plan's file"));
   flags.changes(options.model);
+  flags.tuning(options.model);
   flags.numbers("--batch-size", options.model.batch_sizes, "N[,N…]: a train program for each");
   flags.memory_budget(options.model);
   flags.texts("--tap", options.taps, "a node that the host reads; may be repeated");
@@ -208,6 +212,7 @@ Command train_command(CLI::App& program, bool& json) {
   auto& options = flags.options();
   flags.model("SPEC|PLAN", options.model);
   flags.changes(options.model);
+  flags.tuning(options.model);
   flags.data(options.data);
   flags.weights(options.weights);
   flags.number<std::int64_t>("--epochs", options.epochs, 1, "at most so many passes over the data");

@@ -1,12 +1,14 @@
 #include "compiler/cli/model.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "compiler/cli/files.hpp"
 #include "compiler/cli/text.hpp"
+#include "compiler/cli/tuning_file.hpp"
 
 namespace weir::cli {
 namespace {
@@ -54,6 +56,7 @@ void refuse_on_plan(const ModelOptions& options, const Plan& plan) {
   if (!options.set.empty()) refuse("--set " + options.set.front().first);
   if (options.threads != 0 && options.threads != plan.fingerprint.threads)
     refuse(fmt::format("--threads {} (it was made for {})", options.threads, plan.fingerprint.threads));
+  if (options.tune) refuse("--tune");
   if (!options.batch_sizes.empty()) refuse(fmt::format("--batch-size {}", options.batch_sizes.front()));
   if (options.memory_budget > 0) refuse(fmt::format("--memory-budget {}", options.memory_budget));
 }
@@ -122,7 +125,13 @@ Compiled compiled_of(const Model& model, const ModelOptions& flags, CompileOptio
   if (options.batch_sizes.empty()) options.batch_sizes = flags.batch_sizes;
   options.exclude = model.overrides.exclude;
   options.set = model.overrides.set;
+  std::optional<TuningFile> tuning;
+  if (flags.tune) {
+    tuning.emplace(tuning_file_path(), options.threads > 0 ? options.threads : usable_cpus(), console);
+    options.tuning = tuning->options();
+  }
   Compiled compiled = compile(model.text, options);
+  if (tuning) tuning->save();
   const Diagnostics diagnostics = named(compiled.diagnostics, model.file, model.text);
   if (warn || diagnostics.has_errors()) show(diagnostics, console);
   refuse_errors(diagnostics);
@@ -145,10 +154,12 @@ std::string plan_summary(const Model& model, const Plan& plan) {
   const auto counted = [](std::size_t count, std::string_view what) {
     return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
   };
-  return fmt::format("{}: {}, {}, {} of parameters and state, {} arena (at least {}), {}", plan.model,
+  const std::string tuned =
+      plan.tuning ? fmt::format(", tuned ({} choices differ from the usual ones)", plan.tuning->changed) : "";
+  return fmt::format("{}: {}, {}, {} of parameters and state, {} arena (at least {}), {}{}", plan.model,
                      counted(model.spec.layers.size(), "layer"), counted(terms.size(), "loss term"),
                      bytes_text(plan.store_bytes), bytes_text(plan.arena_bytes()), bytes_text(lower_bound),
-                     counted(static_cast<std::size_t>(plan.fingerprint.threads), "thread"));
+                     counted(static_cast<std::size_t>(plan.fingerprint.threads), "thread"), tuned);
 }
 
 }  // namespace weir::cli

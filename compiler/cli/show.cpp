@@ -131,6 +131,9 @@ std::string memory_table(const Plan& plan) {
 
 std::string as_table(const Report& report) {
   std::string text = layer_table(report) + term_table(report) + memory_table(*report.plan);
+  if (const auto& tuning = report.plan->tuning)
+    text +=
+        fmt::format("tuned: {} recipes timed, {} choices differ from the usual ones\n", tuning->timed, tuning->changed);
   const auto slow = reference_steps(*report.plan);
   if (!slow.empty())
     text += fmt::format("on oneDNN's reference implementation (slow):\n  {}\n", fmt::join(slow, "\n  "));
@@ -167,6 +170,7 @@ Json as_json(const Report& report) {
   json["store_bytes"] = plan.store_bytes;
   json["arena_bytes"] = plan.arena_bytes();
   json["memory_bytes"] = memory_bytes(plan);
+  if (plan.tuning) json["tuning"] = {{"timed", plan.tuning->timed}, {"changed", plan.tuning->changed}};
   json["reference_implementations"] = reference_steps(plan);
   return json;
 }

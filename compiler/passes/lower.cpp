@@ -5,18 +5,25 @@
 // the update needs no reorder; copies in other layouts are refreshed before compute. Last station with nodes: from here
 // on there is memory without mathematics.
 #include <algorithm>
+#include <optional>
 
-#include "compiler/ir/op.hpp"
+#include "compiler/passes/node_lowering.hpp"
 #include "compiler/passes/passes.hpp"
 #include "runtime/error.hpp"
 
 namespace weir {
 namespace {
 
-class Lowering final : public LowerContext {
+class Lowering final : public NodeLowering {
  public:
-  Lowering(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes)
-      : training_(training), graph_(training.graph), target_(target), homes_(homes), variants_(graph_.values.size()) {
+  Lowering(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes,
+           const LayoutAssignment& layouts)
+      : NodeLowering(training.graph, batch),
+        training_(training),
+        target_(target),
+        homes_(homes),
+        layouts_(layouts),
+        variants_(graph_.values.size()) {
     low_.batch = batch;
     for (const auto& [parameter, gradient] : training.gradients) parameter_of_[gradient] = parameter;
   }
@@ -37,19 +44,6 @@ class Lowering final : public LowerContext {
     return std::move(low_);
   }
 
-  const Node& node() const override { return *node_; }
-  std::int64_t batch() const override { return low_.batch; }
-  std::size_t operand_count() const override { return node_->operands.size(); }
-
-  bool has(std::string_view name) const override { return value_of(name) != none; }
-
-  std::string operand_name(std::size_t index) const override {
-    const auto& operands = node_->op->operands;
-    if (index + 1 < operands.size() || operands.back().kind != OperandKind::variadic)
-      return std::string(operands.at(index).name);
-    return std::string(operands.back().name) + "_" + std::to_string(index + 1 - operands.size());
-  }
-
   LoweredType operand(std::string_view name) const override {
     const ValueId id = value_of(name);
     WEIR_CHECK(id != none, node_->name + ": operand " + std::string(name) + " is absent");
@@ -57,13 +51,9 @@ class Lowering final : public LowerContext {
     return present(id);
   }
 
-  LoweredType result(std::string_view name) const override {
-    const Value& value = graph_.at(result_of(name));
-    return {value.type.dtype, Shape{full_dims(value.type, low_.batch), value.axes, ""}};
-  }
-
   std::string activation_layout(const LoweredType& type) const override {
-    return target_.activation_layout(type.shape.dims, type.shape.axes);
+    return assigned() == ImageLayout::other ? target_.other_activation_layout(type.shape.dims, type.shape.axes)
+                                            : target_.activation_layout(type.shape.dims, type.shape.axes);
   }
 
   void alias(std::string_view result, std::string_view operand) override {
@@ -101,9 +91,15 @@ class Lowering final : public LowerContext {
 
   void lower_node(const Node& node) {
     node_ = &node;
+    node_id_ = static_cast<NodeId>(&node - graph_.nodes.data());
     WEIR_CHECK(node.op->lower, std::string(node.op->name) + " has no lower");
     if (node.section == Section::update) settle_home(node.operands.front());
     node.op->lower(*this);
+  }
+
+  std::optional<ImageLayout> assigned() const {
+    const auto found = node_ ? layouts_.nodes.find(node_id_) : layouts_.nodes.end();
+    return found == layouts_.nodes.end() ? std::nullopt : std::optional(found->second.layout);
   }
 
   bool watched() const { return node_ && node_->section == Section::watch; }
@@ -119,46 +115,17 @@ class Lowering final : public LowerContext {
                        [&](ValueId id) { return id == none || stored(id); });
   }
 
-  std::string step_name() const {
-    if (node_->section != Section::backward) return node_->name;
-    const std::string_view op = node_->op->name;
-    const auto dot = op.find('.');
-    return node_->name + " " + std::string(dot == std::string_view::npos ? op : op.substr(dot + 1));
-  }
-
-  /// An operand; or a result, which an earlier kernel of the same node wrote.
-  ValueId value_of(std::string_view name) const {
-    const auto& results = node_->op->results;
-    if (std::find(results.begin(), results.end(), name) != results.end() && !is_operand(name)) return result_of(name);
-    const auto at = static_cast<std::size_t>(operand_index(*node_->op, name));
-    return at < node_->operands.size() ? node_->operands[at] : none;
-  }
-
-  bool is_operand(std::string_view name) const {
-    return std::any_of(node_->op->operands.begin(), node_->op->operands.end(),
-                       [&](const OperandDef& operand) { return operand.name == name; });
-  }
-
-  ValueId result_of(std::string_view name) const {
-    return node_->results.at(static_cast<std::size_t>(result_index(*node_->op, name)));
-  }
-
-  Shape canonical(ValueId id) const {
-    const Value& value = graph_.at(id);
-    return {full_dims(value.type, low_.batch), value.axes, value.axes};
-  }
-
-  bool stored(ValueId id) const {
-    const ValueKind kind = graph_.at(id).kind;
-    return kind == ValueKind::parameter || kind == ValueKind::statistic || kind == ValueKind::state;
-  }
-
   LoweredType present(ValueId id) const {
     const Value& value = graph_.at(id);
     if (value.kind != ValueKind::result) return {value.type.dtype, canonical(id)};
-    for (const Variant& variant : variants_[index(id)])
-      if (!variant.watched || watched())
-        return {low_.values[index(variant.lowered)].dtype, low_.values[index(variant.lowered)].shape};
+    for (const Variant& variant : variants_[index(id)]) {
+      if (variant.watched && !watched()) continue;
+      LoweredType type{low_.values[index(variant.lowered)].dtype, low_.values[index(variant.lowered)].shape};
+      // where the node has a layout assigned, it reads every image in that
+      if (assigned() && is_image(id) && graph_.at(id).producer != node_id_)
+        type.shape = canonical(id), type.shape.layout = activation_layout(type);
+      return type;
+    }
     WEIR_CHECK(false, node_->name + " reads " + value.name + " before a step writes it");
   }
 
@@ -333,6 +300,7 @@ class Lowering final : public LowerContext {
 
   void finish_taps() {
     Node reader{.op = nullptr, .name = "tap"};
+    node_id_ = none;
     reader.section = Section::watch;
     node_ = &reader;
     for (ValueId tap : training_.taps) {
@@ -391,19 +359,20 @@ class Lowering final : public LowerContext {
   }
 
   const TrainingGraph& training_;
-  const Graph& graph_;
   const Target& target_;
   HomeShapes& homes_;
+  const LayoutAssignment& layouts_;
   LoweredGraph low_;
   std::vector<std::vector<Variant>> variants_;  ///< by graph value
   std::map<ValueId, ValueId> parameter_of_;     ///< gradient → parameter
-  const Node* node_ = nullptr;
+  NodeId node_id_ = none;                       ///< of node_, where it is one of the graph
 };
 
 }  // namespace
 
-LoweredGraph lower(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes) {
-  return Lowering(training, target, batch, homes).run();
+LoweredGraph lower(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes,
+                   const LayoutAssignment& layouts) {
+  return Lowering(training, target, batch, homes, layouts).run();
 }
 
 }  // namespace weir

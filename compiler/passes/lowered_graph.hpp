@@ -16,6 +16,23 @@ namespace weir {
 /// a view of the canonical ones with the same dense bytes (a grouped kernel).
 using HomeShapes = std::map<std::string, Shape>;
 
+/// Target::activation_layout or Target::other_activation_layout.
+enum class ImageLayout { usual, other };
+
+/// What assign_layouts found: every node that reads or writes images, or none where the usual layouts are as good.
+struct LayoutAssignment {
+  struct Entry {
+    std::string name;  ///< of the node
+    ImageLayout layout = ImageLayout::usual;
+  };
+  std::map<NodeId, Entry> nodes = {};
+  double usual_seconds = 0, seconds = 0;  ///< of the steps and reorders it compared
+  int changed = 0;                        ///< nodes whose layout is not the one they would have without it
+};
+
+std::string print(const LayoutAssignment& assignment);
+void verify(const LayoutAssignment& assignment);
+
 struct LoweredValue {
   std::string name = {};
   BufferClass kind = BufferClass::activation;

@@ -62,9 +62,15 @@ TrainingGraph attach_watchers(const Spec& spec, TrainingGraph training, const st
 TrainingGraph attach_evaluation(const Spec& spec, Graph graph, const std::vector<std::string>& taps, bool losses,
                                 Diagnostics& diagnostics);
 
+/// Optional ("assign_layouts"): which of the target's two layouts the images of each node have, where that costs
+/// clearly less than the usual ones.
+LayoutAssignment assign_layouts(const TrainingGraph& training, const Target& target, std::int64_t batch);
+
 /// Nodes → kernel steps at one batch size, layouts settled, reorders and weight copies added. homes: parameter layouts
 /// that an earlier program fixed; those fixed here are added.
-LoweredGraph lower(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes);
+/// layouts: of the nodes it names; the others follow the target's usual layout and their operands.
+LoweredGraph lower(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes,
+                   const LayoutAssignment& layouts = {});
 
 /// Optional ("group_updates"): updates of several parameters run in one step.
 LoweredGraph group_updates(LoweredGraph lowered);

@@ -14,6 +14,8 @@ dnnl::engine make_engine() {
   return dnnl::engine(dnnl::engine::kind::cpu, 0);
 }
 
+bool has(dnnl_cpu_isa_t instructions) { return (dnnl_get_effective_cpu_isa() & instructions) == instructions; }
+
 }  // namespace
 
 const dnnl::engine& cpu_engine() {
@@ -32,12 +34,8 @@ std::string instruction_set() {
   return word.starts_with(prefix) ? word.substr(prefix.size()) : word;
 }
 
-bool prefers_blocked_images() {
-  const auto has = [](dnnl_cpu_isa_t instructions) {
-    return (dnnl_get_effective_cpu_isa() & instructions) == instructions;
-  };
-  return has(dnnl_cpu_isa_avx2) && !has(dnnl_cpu_isa_avx512_core);
-}
+bool prefers_blocked_images() { return has(dnnl_cpu_isa_avx2) && !has_widest_vectors(); }
+bool has_widest_vectors() { return has(dnnl_cpu_isa_avx512_core); }
 
 ErrorCode to_code(dnnl_status_t status) {
   switch (status) {
