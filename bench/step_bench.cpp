@@ -1,5 +1,6 @@
 // weir's half of the comparison in compare.py: one training step, or prediction, after another on recorded batches.
 // stdin takes `step N`, `memory` and `quit`; each answer is one line of JSON (peer.py describes the protocol).
+// With --plan it only starts, for start_times.py: what compiling a specification, or opening a plan, takes.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -28,7 +29,7 @@ using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string spec, run;
+  std::string spec, run, plan;
   int threads = 1;
   std::int64_t predict = 0;  ///< batch size of predictions; 0: training steps
 };
@@ -196,18 +197,40 @@ void run(const Options& options) {
   serve(work);
 }
 
+/// Compiles and writes the plan, or reads it and makes a session; the seconds of each part.
+void start(const Options& options) {
+  std::vector<std::pair<std::string, double>> seconds;
+  const auto timed = [&](const char* part, const auto& body) {
+    const Clock::time_point begin = Clock::now();
+    auto result = body();
+    seconds.emplace_back(part, seconds_since(begin));
+    return result;
+  };
+  if (!options.spec.empty()) {
+    const auto plan = timed("compile", [&] { return compile(options); });
+    const std::string text = timed("write", [&] { return weir::plan_to_json(*plan); });
+    std::ofstream(options.plan, std::ios::binary) << text;
+  } else {
+    const auto plan = timed(
+        "read", [&] { return std::make_shared<const weir::Plan>(weir::plan_from_json(read_text(options.plan))); });
+    timed("session", [&] { return std::make_unique<weir::Session>(plan); });
+  }
+  answer(Json(std::map<std::string, double>(seconds.begin(), seconds.end())));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("Takes training steps, or predicts, on command; see bench/README.md.");
   Options options;
-  app.add_option("--spec", options.spec, "the specification")->required();
-  app.add_option("--run", options.run, "folder with INPUT.npy for each input and init.safetensors")->required();
+  app.add_option("--spec", options.spec, "the specification");
+  app.add_option("--run", options.run, "folder with INPUT.npy for each input and init.safetensors");
+  app.add_option("--plan", options.plan, "write the specification's plan, or open this one, and end");
   app.add_option("--threads", options.threads, "of the plan")->required();
   app.add_option("--predict", options.predict, "predict batches of this size instead of training");
   CLI11_PARSE(app, argc, argv);
   try {
-    run(options);
+    options.plan.empty() ? run(options) : start(options);
   } catch (const std::exception& error) {
     std::cerr << "step_bench: " << error.what() << "\n";
     return 1;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 
 #include "runtime/kernels/dispatch.hpp"
 #include "runtime/kernels/lanes.hpp"
@@ -109,6 +110,16 @@ Machine measure_machine(int threads) {
     machine.levels.push_back(level);
   }
   return machine;
+}
+
+std::string cpu_model() {
+  std::ifstream stream("/proc/cpuinfo");
+  for (std::string line; std::getline(stream, line);)
+    if (line.starts_with("model name")) {
+      const std::size_t begin = line.find_first_not_of(" \t:", line.find(':'));
+      return begin == std::string::npos ? "unknown" : line.substr(begin);
+    }
+  return "unknown";
 }
 
 }  // namespace weir

@@ -2,6 +2,7 @@
 // moves `bytes` cannot be done in less than seconds_for(flops, bytes).
 #pragma once
 
+#include <string>
 #include <vector>
 
 namespace weir {
@@ -23,5 +24,8 @@ struct Machine {
 
 /// Takes a fraction of a second. The best of several measurements: what others do on the machine only slows them.
 Machine measure_machine(int threads);
+
+/// As the system names it, or "unknown".
+std::string cpu_model();
 
 }  // namespace weir

@@ -57,12 +57,12 @@ class OpCase {
   /// Names of all values that hold numbers from outside, with their numbers.
   const std::map<std::string, Array>& values() const { return values_; }
 
-  Interpreter interpreter() const { return interpreter(values_); }
-  Interpreter interpreter(const std::map<std::string, Array>& values) const {
-    Interpreter run(training_, example_.batch);
-    for (const auto& [name, array] : values) run.set(name, array);
-    if (training_.graph.find_scalar("seed") != none) run.set_scalar("seed", 5);
-    return run;
+  Interpreter interpreter() const { return interpreter(training_); }
+  /// The loss alone: without the backward nodes.
+  Interpreter forward_interpreter() const {
+    TrainingGraph forward = training_;
+    for (Node& node : forward.graph.nodes) node.live = node.live && node.section != Section::backward;
+    return interpreter(std::move(forward));
   }
 
   /// The plan for a target, with the operands as parameters.
@@ -116,6 +116,13 @@ class OpCase {
   }
 
  private:
+  Interpreter interpreter(TrainingGraph training) const {
+    Interpreter run(std::move(training), example_.batch);
+    for (const auto& [name, array] : values_) run.set(name, array);
+    if (training_.graph.find_scalar("seed") != none) run.set_scalar("seed", 5);
+    return run;
+  }
+
   double fill(std::size_t operand, std::int64_t element) const {
     const double value = example_.fill ? example_.fill(operand, element) : default_fill(operand, element);
     return static_cast<double>(static_cast<float>(value));

@@ -5,13 +5,14 @@
 
 #include <fmt/format.h>
 
+#include "compiler/cli/bench_drawing.hpp"
+#include "compiler/cli/bench_report.hpp"
 #include "compiler/cli/commands.hpp"
 #include "compiler/cli/exit_codes.hpp"
+#include "compiler/cli/known_machine.hpp"
 #include "compiler/cli/model.hpp"
 #include "compiler/cli/text.hpp"
-#include "runtime/machine.hpp"
 #include "runtime/random.hpp"
-#include "runtime/recipe_cost.hpp"
 #include "runtime/session.hpp"
 #include "runtime/trainer.hpp"
 
@@ -59,107 +60,49 @@ Tensor made_up_input(const InputBinding& input, std::int64_t batch) {
   return tensor;
 }
 
-struct StepTime {
-  const Step* step;
-  const Recipe* recipe;
-  std::string_view when;  ///< "refresh", "compute", "commit"
-  double seconds;         ///< median
-  double least;           ///< fastest
-  Cost cost;
-  double limit;  ///< seconds
+constexpr int warm_up = 3;
 
-  /// What people look for first: arithmetic, memory, or bytes moved to other places only.
-  std::string_view kind() const {
-    if (is_product(*recipe)) return "products";
-    return recipe->kernel == "reorder" ? "reorders" : "memory";
+/// Timed as a whole and step by step in turn, so that both meet the same machine.
+void take_times(Session& session, const Feed& feed, std::int64_t updates, Measured& result) {
+  std::vector<std::vector<double>> each(result.steps.size());
+  std::vector<double> whole;
+  const double clock = clock_cost();
+  for (std::int64_t i = 0; i < updates; ++i) {
+    const Clock::time_point start = Clock::now();
+    session.train_step(feed);
+    whole.push_back(std::max(0.0, seconds_since(start) - clock));
+    session.set_timing(true);
+    session.train_step(feed);
+    session.set_timing(false);
+    const std::span<const double> seconds = session.step_seconds();
+    for (std::size_t step = 0; step < each.size(); ++step) each[step].push_back(std::max(0.0, seconds[step] - clock));
   }
-};
-
-struct Measured {
-  std::vector<StepTime> steps;
-  double whole = 0, least = 0;  ///< seconds of an update, without the clock in it: median and fastest
-
-  double of(std::string_view kind, double StepTime::*number) const {
-    double sum = 0;
-    for (const StepTime& step : steps)
-      if (kind.empty() || step.kind() == kind) sum += step.*number;
-    return sum;
+  for (std::size_t step = 0; step < each.size(); ++step) {
+    result.steps[step].least = *std::min_element(each[step].begin(), each[step].end());
+    result.steps[step].seconds = median(std::move(each[step]));
   }
-  double overhead() const { return whole - of("", &StepTime::seconds); }
-};
+  result.whole = median(whole);
+  result.least = *std::min_element(whole.begin(), whole.end());
+}
 
-class Bench {
- public:
-  Bench(const BenchOptions& options, const Plan& plan, const Machine& machine)
-      : options_(options), plan_(plan), machine_(machine) {}
-
-  Measured run(Session& session, const Program& program) {
-    std::map<std::string, Tensor> inputs;
-    for (const InputBinding& input : program.inputs) inputs.emplace(input.name, made_up_input(input, program.batch));
-    const Feed feed(inputs.begin(), inputs.end());
-    session.set_learning_rate(0);
-    constexpr int warm_up = 3;
-    for (int i = 0; i < warm_up; ++i) session.train_step(feed);
-    Measured result;
-    list(program, result);
-    take_times(session, feed, result);
-    return result;
-  }
-
- private:
-  void list(const Program& program, Measured& result) const {
-    const std::pair<const std::vector<Step>*, std::string_view> lists[] = {
-        {&program.refresh, "refresh"}, {&program.compute, "compute"}, {&program.commit, "commit"}};
-    for (const auto& [steps, when] : lists)
-      for (const Step& step : *steps) {
-        const Recipe& recipe = plan_.recipes[static_cast<std::size_t>(step.recipe)];
-        const Cost cost = cost_of(recipe);
-        result.steps.push_back(
-            {&step, &recipe, when, 0, 0, cost, machine_.seconds_for(cost.flops, static_cast<double>(cost.bytes))});
-      }
-  }
-
-  /// Timed as a whole and step by step in turn, so that both meet the same machine.
-  void take_times(Session& session, const Feed& feed, Measured& result) const {
-    const auto count = static_cast<std::size_t>(options_.steps);
-    std::vector<std::vector<double>> each(result.steps.size());
-    std::vector<double> whole;
-    const double clock = clock_cost();
-    for (std::size_t i = 0; i < count; ++i) {
-      const Clock::time_point start = Clock::now();
-      session.train_step(feed);
-      whole.push_back(std::max(0.0, seconds_since(start) - clock));
-      session.set_timing(true);
-      session.train_step(feed);
-      session.set_timing(false);
-      const std::span<const double> seconds = session.step_seconds();
-      for (std::size_t step = 0; step < each.size(); ++step) each[step].push_back(std::max(0.0, seconds[step] - clock));
-    }
-    for (std::size_t step = 0; step < each.size(); ++step) {
-      result.steps[step].least = *std::min_element(each[step].begin(), each[step].end());
-      result.steps[step].seconds = median(std::move(each[step]));
-    }
-    result.whole = median(whole);
-    result.least = *std::min_element(whole.begin(), whole.end());
-  }
-
-  const BenchOptions& options_;
-  const Plan& plan_;
-  const Machine& machine_;
-};
+Measured measure(const std::shared_ptr<const Plan>& plan, const Program& program, const Machine& machine,
+                 std::int64_t updates) {
+  std::map<std::string, Tensor> inputs;
+  for (const InputBinding& input : program.inputs) inputs.emplace(input.name, made_up_input(input, program.batch));
+  const Feed feed(inputs.begin(), inputs.end());
+  Session session(plan);
+  session.set_learning_rate(0);
+  for (int i = 0; i < warm_up; ++i) session.train_step(feed);
+  Measured result{.steps = steps_of(*plan, program, machine)};
+  take_times(session, feed, updates, result);
+  return result;
+}
 
 // ---- The report
 
-constexpr std::string_view kinds[] = {"products", "memory", "reorders"};
-
-std::string time_text(double seconds) {
-  return seconds < 1e-3 ? fmt::format("{:.2f} us", seconds * 1e6) : fmt::format("{:.3f} ms", seconds * 1e3);
-}
-std::string percent_text(double share) { return fmt::format("{:.1f} %", 100 * share); }
 std::string rate_text(double amount, double seconds) {
   return seconds > 0 ? fmt::format("{:.1f}", amount / seconds / 1e9) : "-";
 }
-double ratio(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
 Json json_of(const Plan& plan, const Program& program, const Machine& machine, const Measured& measured) {
   Json json{{"model", plan.model},
@@ -172,24 +115,30 @@ Json json_of(const Plan& plan, const Program& program, const Machine& machine, c
     json["machine"]["memory"].push_back({{"bytes", level.bytes}, {"bytes_per_second", level.bytes_per_second}});
   json["seconds"] = measured.whole;
   json["least_seconds"] = measured.least;
-  json["limit_seconds"] = measured.of("", &StepTime::limit);
+  json["limit_seconds"] = measured.limit();
+  json["of_limit"] = ratio(measured.limit(), measured.whole);
   json["overhead_seconds"] = measured.overhead();
   json["kinds"] = Json::object();
-  for (std::string_view kind : kinds)
-    json["kinds"][std::string(kind)] = {{"seconds", measured.of(kind, &StepTime::seconds)},
-                                        {"limit_seconds", measured.of(kind, &StepTime::limit)}};
+  for (std::string_view kind : step_kinds) {
+    const double seconds = measured.of(kind, &StepTime::seconds), limit = measured.of(kind, &StepTime::limit);
+    json["kinds"][std::string(kind)] = {
+        {"seconds", seconds}, {"limit_seconds", limit}, {"of_limit", ratio(limit, seconds)}};
+  }
   json["steps"] = Json::array();
   for (const StepTime& step : measured.steps)
-    json["steps"].push_back({{"node", step.step->node},
-                             {"kernel", step.recipe->kernel},
+    json["steps"].push_back({{"node", step.node},
+                             {"layer", step.layer},
+                             {"kernel", step.kernel},
                              {"when", step.when},
-                             {"kind", step.kind()},
-                             {"threads", step.recipe->threads},
+                             {"phase", step.phase},
+                             {"kind", step.kind},
+                             {"threads", step.threads},
                              {"seconds", step.seconds},
                              {"least_seconds", step.least},
                              {"flops", step.cost.flops},
                              {"bytes", step.cost.bytes},
-                             {"limit_seconds", step.limit}});
+                             {"limit_seconds", step.limit},
+                             {"of_limit", ratio(step.limit, step.seconds)}});
   return json;
 }
 
@@ -205,7 +154,7 @@ std::string steps_text(const Measured& measured) {
   std::vector<std::vector<std::string>> rows{
       {"step", "kernel", "threads", "time", "fastest", "share", "GFLOP/s", "GB/s", "of limit"}};
   for (const StepTime& step : measured.steps)
-    rows.push_back({step.step->node, step.recipe->kernel, std::to_string(step.recipe->threads), time_text(step.seconds),
+    rows.push_back({short_node(step.node), step.kernel, std::to_string(step.threads), time_text(step.seconds),
                     percent_text(ratio(step.seconds, measured.whole)), rate_text(step.cost.flops, step.seconds),
                     rate_text(static_cast<double>(step.cost.bytes), step.seconds),
                     percent_text(ratio(step.limit, step.seconds))});
@@ -214,7 +163,7 @@ std::string steps_text(const Measured& measured) {
 
 std::string kinds_text(const Measured& measured) {
   std::vector<std::vector<std::string>> rows{{"", "time", "share", "of limit"}};
-  for (std::string_view kind : kinds) {
+  for (std::string_view kind : step_kinds) {
     const double seconds = measured.of(kind, &StepTime::seconds);
     if (seconds > 0)
       rows.push_back({std::string(kind), time_text(seconds), percent_text(ratio(seconds, measured.whole)),
@@ -222,8 +171,7 @@ std::string kinds_text(const Measured& measured) {
   }
   rows.push_back(
       {"between", time_text(measured.overhead()), percent_text(ratio(measured.overhead(), measured.whole)), ""});
-  rows.push_back({"update", time_text(measured.whole), "",
-                  percent_text(ratio(measured.of("", &StepTime::limit), measured.whole))});
+  rows.push_back({"update", time_text(measured.whole), "", percent_text(ratio(measured.limit(), measured.whole))});
   return table_text(rows, "lrrr");
 }
 
@@ -237,18 +185,23 @@ int run_bench(const BenchOptions& options, const Console& console) {
   const std::shared_ptr<const Plan> plan = plan_of(model, options.model, programs, console);
   const Program* program = largest_program(*plan, ProgramKind::train);
   if (!program) throw Error(ErrorCode::invalid_argument, fmt::format("{} has no train program", model.file));
-  Session session(plan);
-  const Machine machine = measure_machine(plan->fingerprint.threads);
-  const Measured measured = Bench(options, *plan, machine).run(session, *program);
-  if (console.json) {
+  const Machine machine =
+      known_machine(plan->fingerprint.threads, plan->fingerprint.instructions, options.recalibrate, console);
+  const Measured measured = measure(plan, *program, machine, options.steps);
+  const std::string heading =
+      fmt::format("{}: an update with {} samples, {} thread{}, {} on {}", plan->model, program->batch, machine.threads,
+                  machine.threads == 1 ? "" : "s", plan->fingerprint.library, plan->fingerprint.instructions);
+  if (options.as == "svg") {
+    const std::string svg = bench_svg(measured, heading, machine_text(machine));
+    console.out << (console.json ? Json{{"as", options.as}, {"text", svg}}.dump(2) + '\n' : svg);
+  } else if (console.json) {
     console.out << json_of(*plan, *program, machine, measured).dump(2) << '\n';
-    return done;
+  } else {
+    console.out << heading << '\n'
+                << machine_text(machine) << "\n\n"
+                << steps_text(measured) << '\n'
+                << kinds_text(measured) << fmt::format("fastest update {}\n", time_text(measured.least));
   }
-  console.out << fmt::format("{}: an update with {} samples, {} thread{}, {} on {}\n{}\n\n", plan->model,
-                             program->batch, machine.threads, machine.threads == 1 ? "" : "s",
-                             plan->fingerprint.library, plan->fingerprint.instructions, machine_text(machine))
-              << steps_text(measured) << '\n'
-              << kinds_text(measured) << fmt::format("fastest update {}\n", time_text(measured.least));
   return done;
 }
 

@@ -114,6 +114,8 @@ int run_verify(const VerifyCommandOptions& options, const Console& console);
 struct BenchOptions {
   ModelOptions model;
   std::int64_t steps = 200;  ///< timed ones
+  std::string as = "table";  ///< table, svg
+  bool recalibrate = false;  ///< measure the machine's limits anew
 };
 int run_bench(const BenchOptions& options, const Console& console);
 

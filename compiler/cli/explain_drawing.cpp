@@ -41,17 +41,6 @@ struct Chip {
   double width = 0;
 };
 
-std::string text_at(double x, double y, double size, const std::string& content, const std::string& more = "") {
-  return fmt::format(R"(<text x="{:.1f}" y="{:.1f}" font-size="{:.0f}"{}>{}</text>)", x, y, size,
-                     more.empty() ? "" : " " + more, xml_escaped(content));
-}
-
-std::string rectangle(double x, double y, double width, double height, const std::string& style) {
-  return fmt::format(R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" {}/>)", x, y, width, height, style);
-}
-
-std::string title(const std::string& content) { return fmt::format("<title>{}</title>", xml_escaped(content)); }
-
 class ExplainDrawing {
  public:
   ExplainDrawing(const Diagram& diagram, const Explanation& explanation, const std::vector<TermCost>& costs)
@@ -73,8 +62,8 @@ class ExplainDrawing {
                     R"svg({0:.0f} {1:.0f}" )svg"
                     R"svg(font-family="sans-serif" font-size="13">)svg",
                     width, height);
-    all += fmt::format("\n{}\n<defs>{}{}</defs>\n", title(diagram_.title), svg_arrow, back_arrows());
-    all += rectangle(0, 0, width, height, R"(fill="#ffffff")") + '\n' + legend;
+    all += fmt::format("\n{}\n<defs>{}{}</defs>\n", svg_title(diagram_.title), svg_arrow, back_arrows());
+    all += svg_rectangle(0, 0, width, height, R"(fill="#ffffff")") + '\n' + legend;
     all += fmt::format("<g transform=\"translate({:.1f} {:.1f})\">\n", (width - layout_.width) / 2,
                        legend_height_ + margin);
     for (std::size_t i = 0; i < diagram_.edges.size(); ++i) all += edge_text(i);
@@ -207,7 +196,7 @@ class ExplainDrawing {
         R"svg(<path class="gradient" data-term="{}" data-from="{}" data-to="{}" d="{}" fill="none" {} )svg"
         R"svg(marker-end="url(#{})">{}</path>)svg",
         xml_escaped(terms_[term].name), xml_escaped(to), xml_escaped(from), data, pens_[term].stroke(line_width),
-        pens_[term].arrow, title(fmt::format("gradient of {}: {} → {}", terms_[term].name, to, from)));
+        pens_[term].arrow, svg_title(fmt::format("gradient of {}: {} → {}", terms_[term].name, to, from)));
   }
 
   std::string cut_text(const Diagram::Edge& edge, std::size_t term, Point start) const {
@@ -217,7 +206,7 @@ class ExplainDrawing {
         R"svg(<path d="{0}" fill="none" stroke="#ffffff" stroke-width="6"/><path class="cut" data-term="{1}" )svg"
         R"svg(data-at="{2}" d="{0}" fill="none" stroke="{3}" stroke-width="3">{4}</path>)svg",
         data, xml_escaped(terms_[term].name), xml_escaped(at), pens_[term].colour,
-        title(fmt::format("the gradient of {} ends here: stop_at {}", terms_[term].name, edge.value)));
+        svg_title(fmt::format("the gradient of {} ends here: stop_at {}", terms_[term].name, edge.value)));
   }
 
   std::string back_arrows() const {
@@ -237,7 +226,7 @@ class ExplainDrawing {
     const bool pale = node.kind == DiagramNode::Kind::watched_term || node.kind == DiagramNode::Kind::excluded_term;
     std::string text =
         fmt::format(R"(<g class="node" data-name="{}"{}>)", xml_escaped(node.name), pale ? R"( opacity="0.45")" : "");
-    text += title(fmt::format("{}", fmt::join(node.lines, ", ")));
+    text += svg_title(fmt::format("{}", fmt::join(node.lines, ", ")));
     text += svg_box(node, layout_.boxes[index]);
     for (std::size_t term = 0; term < terms_.size(); ++term)
       if (terms_[term].name == node.name && node.kind != DiagramNode::Kind::layer) text += term_edge(term, index);
@@ -261,19 +250,19 @@ class ExplainDrawing {
         R"svg(<path class="stop" data-at="{}" d="M{:.1f} {:.1f}h{:.1f}" fill="none" stroke="#000000" )svg"
         R"svg(stroke-width="5">{}</path>)svg",
         xml_escaped(diagram_.nodes[index].name), corner.x + 8, corner.y + layout_.boxes[index].height,
-        layout_.boxes[index].width - 16, title("stop_gradient: no term's gradient passes"));
+        layout_.boxes[index].width - 16, svg_title("stop_gradient: no term's gradient passes"));
   }
 
   std::string inner_cuts(const std::vector<std::size_t>& terms, std::size_t index) const {
     std::string text;
     double x = layout_.boxes[index].x + 6;
     for (std::size_t term : terms) {
-      text +=
-          fmt::format(R"svg(<path class="cut" data-term="{}" data-at="{}:linear" d="M{:.1f} {:.1f}h12m-6 0v9" )svg"
-                      R"svg(fill="none" stroke="{}" stroke-width="3">{}</path>)svg",
-                      xml_escaped(terms_[term].name), xml_escaped(diagram_.nodes[index].name), x,
-                      layout_.boxes[index].y + 24, pens_[term].colour,
-                      title(fmt::format("the gradient of {} ends before the activation: stop_at", terms_[term].name)));
+      text += fmt::format(
+          R"svg(<path class="cut" data-term="{}" data-at="{}:linear" d="M{:.1f} {:.1f}h12m-6 0v9" )svg"
+          R"svg(fill="none" stroke="{}" stroke-width="3">{}</path>)svg",
+          xml_escaped(terms_[term].name), xml_escaped(diagram_.nodes[index].name), x, layout_.boxes[index].y + 24,
+          pens_[term].colour,
+          svg_title(fmt::format("the gradient of {} ends before the activation: stop_at", terms_[term].name)));
       x += 15;
     }
     return text;
@@ -325,12 +314,12 @@ class ExplainDrawing {
     const bool learns = !trained_by.empty();
     std::string text =
         fmt::format(R"(<g class="parameter" data-name="{}" data-trained-by="{}">{})", xml_escaped(chip.parameter->name),
-                    xml_escaped(fmt::format("{}", fmt::join(trained_by, " "))), title(chip_title(chip)));
-    text +=
-        rectangle(x, y, chip.width, chip_height,
-                  learns ? R"(rx="3" fill="#ffffff" stroke="#777777")" : R"(rx="3" fill="#d9d9d9" stroke="#a0a0a0")");
-    text += text_at(x + chip.width / 2, y + 10, chip_font, chip.label,
-                    learns ? R"(text-anchor="middle")" : R"(text-anchor="middle" fill="#6a6a6a")");
+                    xml_escaped(fmt::format("{}", fmt::join(trained_by, " "))), svg_title(chip_title(chip)));
+    text += svg_rectangle(
+        x, y, chip.width, chip_height,
+        learns ? R"(rx="3" fill="#ffffff" stroke="#777777")" : R"(rx="3" fill="#d9d9d9" stroke="#a0a0a0")");
+    text += svg_text(x + chip.width / 2, y + 10, chip_font, chip.label,
+                     learns ? R"(text-anchor="middle")" : R"(text-anchor="middle" fill="#6a6a6a")");
     const double part = (chip.width - 4) / static_cast<double>(std::max<std::size_t>(parts.size(), 1));
     for (std::size_t i = 0; i < parts.size(); ++i)
       text +=
@@ -340,7 +329,8 @@ class ExplainDrawing {
 
   std::string chip_part(std::size_t term, bool trains, double x, double y, double width) const {
     if (!trains)
-      return rectangle(x + 1, y + 0.5, width - 2, 3, fmt::format(R"(fill="#ffffff" stroke="{}")", pens_[term].colour));
+      return svg_rectangle(x + 1, y + 0.5, width - 2, 3,
+                           fmt::format(R"(fill="#ffffff" stroke="{}")", pens_[term].colour));
     return fmt::format(R"(<path d="M{:.1f} {:.1f}h{:.1f}" {}/>)", x, y + 2, width, pens_[term].stroke(4));
   }
 
@@ -358,7 +348,7 @@ class ExplainDrawing {
       columns.push_back(margin + width);
       width += widest + column_gap;
     }
-    std::string text = text_at(margin, margin + 14, 15, diagram_.title + ": who trains what", R"(font-weight="bold")");
+    std::string text = svg_text(margin, margin + 14, 15, diagram_.title + ": who trains what", R"(font-weight="bold")");
     double y = margin + 40;
     for (std::size_t row = 0; row < rows.size() && (row > 0 || !terms_.empty()); ++row, y += legend_row)
       text += legend_row_text(rows[row], columns, row, y);
@@ -394,7 +384,7 @@ class ExplainDrawing {
       text +=
           fmt::format(R"svg(<path d="M{:.1f} {:.1f}h28" fill="none" {}/>)svg", margin, y - 4, pens_[row - 1].stroke(4));
     for (std::size_t i = 0; i < cells.size(); ++i)
-      text += text_at(columns[i], y, legend_font, cells[i], heading ? R"(fill="#6a6a6a")" : "");
+      text += svg_text(columns[i], y, legend_font, cells[i], heading ? R"(fill="#6a6a6a")" : "");
     return text + "</g>\n";
   }
 
@@ -424,18 +414,18 @@ class ExplainDrawing {
     const auto key = [&](bool is_there, const std::string& mark, const std::string& says) {
       if (!is_there) return;
       text += fmt::format(R"svg(<g transform="translate({:.1f} {:.1f})">{}</g>)svg", margin, y - 4, mark);
-      text += text_at(margin + swatch, y, 11, says, R"(fill="#555555")") + '\n';
+      text += svg_text(margin + swatch, y, 11, says, R"(fill="#555555")") + '\n';
       keys_width_ = std::max(keys_width_, swatch + text_width(says, 11));
       y += legend_row - 4;
     };
-    const std::string frame = rectangle(0, -6, 28, 12, R"(rx="3" fill="#ffffff" stroke="#777777")");
+    const std::string frame = svg_rectangle(0, -6, 28, 12, R"(rx="3" fill="#ffffff" stroke="#777777")");
     const Marks has = marks();
     y += 2;
     key(has.trained, frame + R"(<path d="M2 3h24" stroke="#0072b2" stroke-width="4"/>)",
         "a parameter, with the colours of the terms that train it");
     key(has.passed_by, frame + R"(<rect x="3" y="1.5" width="22" height="3" fill="#ffffff" stroke="#0072b2"/>)",
         "a gradient passes the layer and leaves the parameter alone (skip, only)");
-    key(has.untrained, rectangle(0, -6, 28, 12, R"(rx="3" fill="#d9d9d9" stroke="#a0a0a0")"),
+    key(has.untrained, svg_rectangle(0, -6, 28, 12, R"(rx="3" fill="#d9d9d9" stroke="#a0a0a0")"),
         "a parameter that nothing trains");
     key(has.cut, R"(<path d="M8 -5h12m-6 0v12" fill="none" stroke="#0072b2" stroke-width="3"/>)",
         "a term's gradient ends here (stop_at)");

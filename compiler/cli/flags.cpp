@@ -288,6 +288,8 @@ Command bench_command(CLI::App& program, bool& json) {
   flags.changes(options.model);
   flags.numbers("--batch-size", options.model.batch_sizes, "samples in an update");
   flags.number<std::int64_t>("--steps", options.steps, 1, "how many updates to time; default 200");
+  flags.choice("--as", options.as, {"table", "svg"}, "table (default), or svg: drawn, each step as wide as it takes");
+  flags.flag("--recalibrate", options.recalibrate, "measure anew what the machine can do at most, and keep it");
   return flags.take(run_bench);
 }
 

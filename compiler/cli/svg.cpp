@@ -38,7 +38,7 @@ std::string xml_escaped(std::string_view text) {
       result += "&gt;";
     else if (c == '"')
       result += "&quot;";
-    else if (static_cast<unsigned char>(c) < ' ')
+    else if (static_cast<unsigned char>(c) < ' ' && c != '\n')
       result += ' ';  // no XML may hold these
     else
       result += c;
@@ -74,5 +74,16 @@ std::string path_data(const std::vector<Point>& points, double shift, bool upwar
                                            c[3].x, c[3].y);
   return data;
 }
+
+std::string svg_text(double x, double y, double size, const std::string& content, const std::string& more) {
+  return fmt::format(R"(<text x="{:.1f}" y="{:.1f}" font-size="{:.0f}"{}>{}</text>)", x, y, size,
+                     more.empty() ? "" : " " + more, xml_escaped(content));
+}
+
+std::string svg_rectangle(double x, double y, double width, double height, const std::string& style) {
+  return fmt::format(R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" {}/>)", x, y, width, height, style);
+}
+
+std::string svg_title(const std::string& content) { return fmt::format("<title>{}</title>", xml_escaped(content)); }
 
 }  // namespace weir::cli
