@@ -16,8 +16,8 @@ constexpr double narrow_peak = 1e11, wide_peak = 1.6e11, bytes_per_second = 3e10
 constexpr double share_of_peak = 0.8, depthwise_share = 0.3;
 
 /// Time in blocked layouts over time in nhwc. Measured on oneDNN 3.2 with one thread (AMD EPYC, the least of several
-/// runs, over the shapes of the bundled models and bench's): geometric means, what is within the noise as 1. The
-/// direction decides more than the shape, but for depthwise and strided kernels.
+/// runs, over the shapes of the bundled models and bench's, on a machine with other load): geometric means, what is
+/// within the noise as 1. The direction decides more than the shape, but for depthwise and strided kernels.
 struct Ratio {
   std::string_view kernel;
   double avx2, avx512;
