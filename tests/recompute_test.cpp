@@ -130,11 +130,13 @@ TEST_CASE("what is computed again has the same bits, in every model, and the are
 
 TEST_CASE("the arena of every model is within a hundredth of the lower bound, with plain layouts too") {
   const auto fixed = fixed_target(2);  // compile_test looks at those of this machine
-  for (const std::string& file : model_files())
-    for (const Program& program : compiled(read_file(file), {}, fixed.get())->programs) {
+  for (const std::string& file : model_files()) {
+    const auto plan = compiled(read_file(file), {}, fixed.get());
+    for (const Program& program : plan->programs) {
       INFO(file, " ", to_string(program.kind));
       CHECK(static_cast<double>(program.arena_bytes) <= 1.01 * static_cast<double>(program.lower_bound));
     }
+  }
 }
 
 TEST_CASE("normalization and relu are computed again from the convolution's result, products last") {
