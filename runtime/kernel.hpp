@@ -38,6 +38,8 @@ struct KernelDef {
   /// Operands of one tensor. A recipe may have them again for a second tensor, under the names repeated_role gives, and
   /// so on: one step for several. Empty: it may not.
   std::span<const std::string_view> repeats = {};
+  /// Bytes of the operand "scratch", which the target appends. Null: the kernel has none.
+  std::int64_t (*scratch_bytes)(const Recipe& recipe) = nullptr;
 };
 
 /// "parameter", "parameter_2", "parameter_3", … for tensor 0, 1, 2, …

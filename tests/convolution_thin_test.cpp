@@ -160,7 +160,7 @@ TEST_CASE("the machine's target takes our kernels for few channels and whole str
     return target->close(open).kernel;
   };
   Layer many = layers[0], odd = layers[0];
-  many.in = 8, odd.out = 24;
+  many.in = 6, odd.out = 24;
   CHECK(kernel_of(layers[0], "relu") == "convolution_thin_forward");
   CHECK(kernel_of(layers[0], "tanh") == "convolution_forward");
   CHECK(kernel_of(many, "relu") == "convolution_forward");

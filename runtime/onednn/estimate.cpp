@@ -13,7 +13,7 @@ namespace {
 /// Of one thread: operations and bytes in a second, and what a step costs beside. Round numbers: a layout's gain must
 /// be clear to be taken (assign_layouts).
 constexpr double narrow_peak = 1e11, wide_peak = 1.6e11, bytes_per_second = 3e10, call = 1e-6;
-constexpr double share_of_peak = 0.8, depthwise_share = 0.3;
+constexpr double share_of_peak = 0.8, depthwise_share = 0.3, winograd_share = 1.3;
 
 /// Time in blocked layouts over time in nhwc. Measured on oneDNN 3.2 with one thread (AMD EPYC, the least of several
 /// runs, over the shapes of the bundled models and bench's, on a machine with other load): geometric means, what is
@@ -74,8 +74,10 @@ double bytes_of(const Recipe& recipe) {
 }  // namespace
 
 double estimated_seconds(const Recipe& recipe, int threads) {
-  const double peak =
-      (has_widest_vectors() ? wide_peak : narrow_peak) * (is_depthwise(recipe) ? depthwise_share : share_of_peak);
+  const double share = is_depthwise(recipe)                                 ? depthwise_share
+                       : recipe.kernel.starts_with("convolution_winograd_") ? winograd_share
+                                                                            : share_of_peak;
+  const double peak = share * (has_widest_vectors() ? wide_peak : narrow_peak);
   const double arithmetic = is_product(recipe) ? flops_of(recipe) / peak : 0;
   return call + ratio_of(recipe) * std::max(arithmetic, bytes_of(recipe) / bytes_per_second) / threads;
 }

@@ -37,7 +37,7 @@ class HostTarget : public Target {
     return has_widest_vectors() ? blocked(dims, 16) : axes;
   }
 
-  double seconds(const Recipe& recipe) const override { return estimated_seconds(recipe, threads_); }
+  double seconds(const Recipe& recipe) const override { return estimated_seconds(usual_way(recipe), threads_); }
 
   std::string implementation(const Recipe& closed) const override {
     return is_primitive(closed.kernel) ? primitive_implementation(closed) : closed.kernel;

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "runtime/kernel.hpp"
+#include "runtime/kernels/winograd.hpp"
+#include "runtime/onednn/engine.hpp"
 #include "runtime/onednn/primitives.hpp"
 #include "runtime/recipe_cost.hpp"
 
@@ -78,6 +80,35 @@ bool all_are(const std::vector<std::int64_t>& numbers, std::int64_t wanted) {
 bool is_image(const RecipeOperand& operand) { return operand.shape.axes == "nhwc"; }
 bool is_kernel(const RecipeOperand& operand) { return operand.shape.axes == "hwio"; }
 
+/// A convolution of 3 × 3 at steps of one pixel, over channels that fill vectors, of enough tiles for every thread to
+/// have some: a thread spreads the whole kernel first. Measured with 1 and 2 threads on AVX-512 and AVX2, 16 to 256
+/// channels, images of 4 × 4 to 64 × 64: faster by 1.1 to 2.2 in all directions; with fewer tiles down to a half.
+constexpr std::int64_t least_winograd_extent = 4, most_winograd_weights = 9 << 16;
+
+bool is_winograd_convolution(const Recipe& open) {
+  const bool one_of_three = open.kernel == "convolution_forward" || open.kernel == "convolution_backward_data" ||
+                            open.kernel == "convolution_backward_weights";
+  if (!one_of_three || !has_plain_result(open)) return false;
+  if (!prefers_blocked_images() && !has_widest_vectors()) return false;
+  const auto& padding = open.attributes.integers("padding");
+  const bool plain = all_are(open.attributes.integers("strides"), 1) &&
+                     all_are(open.attributes.integers("dilation"), 1) && open.attributes.integer("groups") == 1;
+  if (!plain || *std::max_element(padding.begin(), padding.end()) > 2) return false;
+  return std::all_of(open.operands.begin(), open.operands.end(), [&](const RecipeOperand& operand) {
+    const auto& [dims, axes, layout] = operand.shape;
+    if (is_kernel(operand)) return dims[0] == 3 && dims[1] == 3 && element_count(dims) <= most_winograd_weights;
+    if (!is_image(operand)) return axes == "o";
+    const std::int64_t rows = (dims[1] + 1) / 2, columns = (dims[2] + 1) / 2;
+    return (layout == "nhwc" || layout == "nChw8c") && dims[3] % 8 == 0 && dims[1] >= least_winograd_extent &&
+           dims[2] >= least_winograd_extent && dims[0] * rows * columns >= kernels::chunk_tiles * open.threads;
+  });
+}
+
+Recipe as_winograd_convolution(Recipe recipe) {
+  recipe.kernel.replace(0, std::string_view("convolution").size(), "convolution_winograd");
+  return recipe;
+}
+
 /// A convolution whose window is one cell and moves by one: each pixel is a row of its own.
 bool is_product_of_rows(const Recipe& open) {
   if (!open.kernel.starts_with("convolution_") || open.kernel.starts_with("convolution_thin")) return false;
@@ -130,6 +161,7 @@ Recipe usual_way(const Recipe& open) {
   Recipe way = is_dense_below(open, small_dense_flops) ? as_own_dense(open)
                : is_tall_dense(open, tall_columns)     ? as_tall_dense(open)
                : is_thin_convolution(open)             ? as_thin_convolution(open)
+               : is_winograd_convolution(open)         ? as_winograd_convolution(open)
                                                        : open;
   if (is_for_one_thread(open)) way.threads = 1;
   return way;
@@ -140,6 +172,7 @@ std::vector<Recipe> ways_of(const Recipe& open) {
   if (may_share_a_step(open)) return ways;
   std::vector<Recipe> forms{open};
   if (is_thin_convolution(open)) forms.push_back(as_thin_convolution(open));
+  if (is_winograd_convolution(open)) forms.push_back(as_winograd_convolution(open));
   if (is_product_of_rows(open)) forms.push_back(as_product_of_rows(open));
   for (const Recipe& form : forms)
     for (int team : {open.threads, 1}) {
@@ -159,6 +192,8 @@ Recipe close_way(const Recipe& way) {
   Recipe closed = way;
   for (RecipeOperand& operand : closed.operands)
     if (operand.shape.layout == "any") operand.shape.layout = operand.shape.axes;
+  if (const KernelDef* kernel = find_kernel(closed.kernel); kernel && kernel->scratch_bytes)
+    closed.operands.push_back({"scratch", Access::write, DType::u8, {{kernel->scratch_bytes(closed)}, "x", "x"}});
   validate_recipe(closed);
   return closed;
 }
