@@ -83,16 +83,16 @@ struct Batches {
   std::map<std::string, weir::SourceArray> arrays;
   std::vector<weir::Feed> feeds;
 
-  Batches(const std::string& folder, const weir::Program& program) {
+  Batches(const std::string& folder, const weir::Program& program, std::int64_t batch) {
     std::int64_t samples = std::numeric_limits<std::int64_t>::max();
     for (const weir::InputBinding& input : program.inputs) {
       const auto added = arrays.emplace(input.name, load_array(folder + "/" + input.name + ".npy"));
       samples = std::min(samples, added.first->second.dims.at(0));
     }
-    for (std::int64_t first = 0; first + program.batch <= samples; first += program.batch) {
+    for (std::int64_t first = 0; first + batch <= samples; first += batch) {
       feeds.emplace_back();
       for (const weir::InputBinding& input : program.inputs)
-        feeds.back().emplace(input.name, rows(arrays.at(input.name), input.dtype, first, program.batch));
+        feeds.back().emplace(input.name, rows(arrays.at(input.name), input.dtype, first, batch));
     }
     if (feeds.empty()) throw weir::Error(weir::ErrorCode::invalid_data, folder + " holds no whole batch");
   }
@@ -182,9 +182,8 @@ void run(const Options& options) {
   const double started = seconds_since(start);
   std::ifstream weights = open(options.run + "/init.safetensors");
   session.load_weights(weir::read_safetensors(weights, options.run + "/init.safetensors"));
-  const weir::Program& program = options.predict > 0 ? *plan->find(weir::ProgramKind::predict, options.predict)
-                                                     : *plan->find(weir::ProgramKind::train, plan->training.batch_size);
-  const Batches batches(options.run, program);
+  const weir::Program& program = plan->programs.at(0);  // there is no other
+  const Batches batches(options.run, program, options.predict > 0 ? options.predict : program.batch);
   const Json versions = {{"weir runs", plan->fingerprint.library + ", " + plan->fingerprint.instructions}};
   answer({{"ready",
            {{"versions", versions},

@@ -109,6 +109,27 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   emit(c, ProgramKind::train, std::move(training), std::move(lowered));
 }
 
+/// What the values of one step may take for the next step to find them near. Measured for mobilenet_v2 on a machine
+/// whose cores share 32 MB of cache: 8 rows at once, whose largest step has 8 MB, take 1.2 ms a row, 16 take 1.55 ms.
+constexpr std::int64_t near_bytes = 10 << 20;
+
+/// Rows are predicted each for itself, so a large batch may run in equal slices.
+std::int64_t rows_at_once(const Graph& graph, std::int64_t batch) {
+  std::int64_t most = 1;
+  for (const Node& node : graph.nodes) {
+    if (!node.live) continue;
+    std::int64_t entries = 0;
+    for (const auto* values : {&node.operands, &node.results})
+      for (ValueId id : *values)
+        if (id != none && (graph.at(id).kind == ValueKind::result || graph.at(id).kind == ValueKind::input))
+          entries += element_count(graph.at(id).type.dims);
+    most = std::max(most, entries);
+  }
+  const std::int64_t fitting = std::max<std::int64_t>(1, near_bytes / static_cast<std::int64_t>(sizeof(float)) / most);
+  const std::int64_t slices = (batch + fitting - 1) / fitting;
+  return (batch + slices - 1) / slices;
+}
+
 void add_forward_program(Compilation& c, ProgramKind kind, std::int64_t batch) {
   PassRunner run(c.options, std::string(to_string(kind)) + " " + std::to_string(batch));
   Graph graph = run("build_graph", build_graph, c.spec, Mode::evaluation, c.diagnostics);
@@ -123,6 +144,7 @@ void add_forward_program(Compilation& c, ProgramKind kind, std::int64_t batch) {
   training = run("prune", prune, std::move(training));
   training = run.optional("fold_normalization", fold_normalization, std::move(training));
   training = run.optional("fuse_post_ops", fuse_post_ops, std::move(training));
+  if (kind == ProgramKind::predict) batch = rows_at_once(training.graph, batch);
   const LayoutAssignment layouts = assigned_layouts(c, run, training, batch);
   LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes, layouts);
   emit(c, kind, std::move(training), std::move(lowered));

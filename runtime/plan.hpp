@@ -115,7 +115,7 @@ enum class ProgramKind : std::uint8_t { train, evaluate, predict };
 
 struct Program {
   ProgramKind kind = ProgramKind::train;
-  std::int64_t batch = 0;  ///< train: exactly so many rows; evaluate, predict: 1 to so many
+  std::int64_t batch = 0;  ///< train: exactly so many rows; evaluate: 1 to so many; predict: so many at once
   std::vector<Buffer> buffers;
   std::vector<Step> refresh;  ///< weight copies in other layouts; runs when parameters changed or another program ran
   std::vector<Step> compute;  ///< touches only the arena and scalars

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "runtime/arena.hpp"
+#include "runtime/feed_check.hpp"
 #include "runtime/finite.hpp"
 #include "runtime/formats/safetensors.hpp"
 #include "runtime/kernel.hpp"
@@ -80,10 +81,6 @@ int weight_of(const Program& program, const Check& check) {
   for (const TermReport& term : program.terms)
     if (check.buffer == BufferRef{BufferRef::Space::scalar, term.value}) return term.weight;
   return -1;
-}
-
-const std::byte* row(const TensorView& view, std::int64_t index, std::int64_t values) {
-  return static_cast<const std::byte*>(view.data) + static_cast<std::size_t>(index * values) * 4;
 }
 
 }  // namespace
@@ -167,6 +164,14 @@ struct Session::State {
     return kind == ProgramKind::train ? program.batch == rows : program.batch >= rows;
   }
 
+  /// 0 where there is no such program.
+  std::int64_t most_rows(ProgramKind kind) const {
+    std::int64_t most = 0;
+    for (const Program& program : plan->programs)
+      if (program.kind == kind) most = std::max(most, program.batch);
+    return most;
+  }
+
   /// The smallest program that takes so many rows.
   ReadyProgram& choose(ProgramKind kind, std::int64_t rows) {
     ReadyProgram* best = nullptr;
@@ -190,119 +195,9 @@ struct Session::State {
 
   // ---- feeding
 
-  std::int64_t row_count(const Feed& feed) const {
-    if (feed.empty()) bad_data("no input was given");
-    const TensorView& first = feed.begin()->second;
-    if (first.dims.empty()) bad_data("input \"" + feed.begin()->first + "\" has no batch axis");
-    for (const auto& [name, view] : feed) {
-      if (std::find(plan->inputs.begin(), plan->inputs.end(), name) == plan->inputs.end())
-        bad_data("the model has no input \"" + name + "\"");
-      if (view.dims.empty() || view.dims.front() != first.dims.front())
-        bad_data("input \"" + name + "\" is " + to_string(view.dims) + " but \"" + feed.begin()->first + "\" has " +
-                 std::to_string(first.dims.front()) + " rows");
-    }
-    return first.dims.front();
-  }
-
-  void check_input(const InputBinding& input, const TensorView& view, std::int64_t count) const {
-    const bool same = view.dims.size() == input.dims.size() + 1 && view.dims.front() == count &&
-                      std::equal(input.dims.begin(), input.dims.end(), view.dims.begin() + 1);
-    if (!same || view.dtype != input.dtype) refuse_input(input, view, count);
-    if (input.classes > 0 && input.readers.empty()) check_classes(input, view, count);
-    if (input.mask) check_mask(input, view, count);
-  }
-
-  static double number_at(const TensorView& view, std::int64_t i) {
-    return view.dtype == DType::i32 ? static_cast<const std::int32_t*>(view.data)[i]
-                                    : static_cast<double>(static_cast<const float*>(view.data)[i]);
-  }
-
-  static void check_mask(const InputBinding& input, const TensorView& view, std::int64_t count) {
-    const std::int64_t values = element_count(input.dims);
-    for (std::int64_t i = 0; i < count * values; ++i)
-      if (const double value = number_at(view, i); value != 0 && value != 1)
-        bad_data("input \"" + input.name + "\", row " + std::to_string(i / values) + ": a mask holds 0 and 1, not " +
-                 shortest(value));
-  }
-
-  /// Where some reader looks at a part of the input only: `refuses` says what is wrong for a reader that looks.
-  template <class Refuses>
-  static void check_readers(const Program& program, const InputBinding& input, const Feed& feed, std::int64_t count,
-                            const Refuses& refuses) {
-    const std::int64_t values = element_count(input.dims);
-    for (const InputReader& reader : input.readers) {
-      const InputBinding* mask = reader.mask < 0 ? nullptr : &program.inputs[static_cast<std::size_t>(reader.mask)];
-      const auto given = mask ? feed.find(mask->name) : feed.end();
-      const std::int64_t covered = mask ? values / element_count(mask->dims) : 1;
-      for (std::int64_t i = 0; i < count * values; ++i)
-        if (!mask || number_at(given->second, i / covered) != 0) refuses(reader, i);
-    }
-  }
-
-  static void check_read_classes(const Program& program, const InputBinding& input, const Feed& feed,
-                                 std::int64_t count) {
-    const auto* classes = static_cast<const std::int32_t*>(feed.find(input.name)->second.data);
-    const std::int64_t values = element_count(input.dims);
-    check_readers(program, input, feed, count, [&](const InputReader& reader, std::int64_t i) {
-      if (reader.classes == 0 || (classes[i] >= 0 && classes[i] < reader.classes) || classes[i] == reader.ignored)
-        return;
-      bad_data("input \"" + input.name + "\", row " + std::to_string(i / values) + ": class " +
-               std::to_string(classes[i]) + " is outside 0 … " + std::to_string(reader.classes - 1));
-    });
-  }
-
-  static void check_read_numbers(const Program& program, const InputBinding& input, const Feed& feed,
-                                 std::int64_t count) {
-    const auto* numbers = static_cast<const float*>(feed.find(input.name)->second.data);
-    const std::int64_t values = element_count(input.dims);
-    if (all_within(numbers, count * values, 0)) return;
-    check_readers(program, input, feed, count, [&](const InputReader&, std::int64_t i) {
-      if (!std::isfinite(numbers[i]))
-        throw Error(ErrorCode::invalid_data,
-                    "input \"" + input.name + "\", row " + std::to_string(i / values) + ", is not finite");
-    });
-  }
-
-  [[noreturn]] static void refuse_input(const InputBinding& input, const TensorView& view, std::int64_t count) {
-    Dims expected = input.dims;
-    expected.insert(expected.begin(), count);
-    bad_data("input \"" + input.name + "\" is " + std::string(to_string(view.dtype)) + to_string(view.dims) +
-             ", expected " + std::string(to_string(input.dtype)) + to_string(expected));
-  }
-
-  static void check_classes(const InputBinding& input, const TensorView& view, std::int64_t count) {
-    const std::int64_t values = element_count(input.dims);
-    const auto* classes = static_cast<const std::int32_t*>(view.data);
-    for (std::int64_t i = 0; i < count * values; ++i)
-      if (classes[i] < 0 || classes[i] >= input.classes)
-        bad_data("input \"" + input.name + "\", row " + std::to_string(i / values) + ": class " +
-                 std::to_string(classes[i]) + " is outside 0 … " + std::to_string(input.classes - 1));
-  }
-
-  static void check_finite(const InputBinding& input, const TensorView& view, std::int64_t count) {
-    const std::int64_t values = element_count(input.dims);
-    if (input.dtype != DType::f32 || all_within(static_cast<const float*>(view.data), count * values, 0)) return;
-    for (std::int64_t r = 0; r < count; ++r)
-      if (!all_within(reinterpret_cast<const float*>(row(view, r, values)), values, 0))
-        throw Error(ErrorCode::invalid_data,
-                    "input \"" + input.name + "\", row " + std::to_string(r) + ", is not finite");
-  }
-
-  void feed_inputs(const ReadyProgram& ready, const Feed& feed, std::int64_t count) {
+  void feed_inputs(const ReadyProgram& ready, const Feed& feed, std::int64_t count, std::int64_t first) {
     const Program& program = *ready.program;
-    for (const InputBinding& input : program.inputs) {
-      const auto found = feed.find(input.name);
-      if (found == feed.end()) bad_data("input \"" + input.name + "\" is missing");
-      check_input(input, found->second, count);
-      if (program.kind == ProgramKind::train && input.readers.empty()) check_finite(input, found->second, count);
-    }
-    for (const InputBinding& input : program.inputs) {  // all shapes are known to fit
-      if (input.readers.empty()) continue;
-      if (input.dtype == DType::i32)
-        check_read_classes(program, input, feed, count);
-      else if (program.kind == ProgramKind::train)
-        check_read_numbers(program, input, feed, count);
-    }
+    check_feed(program, feed, count, first);
     for (std::size_t i = 0; i < program.inputs.size(); ++i) {
       const InputBinding& input = program.inputs[i];
       const std::size_t bytes = static_cast<std::size_t>(count * element_count(input.dims)) * 4;
@@ -346,7 +241,9 @@ struct Session::State {
 
   // ---- running
 
-  void compute(ReadyProgram& ready, const Feed& feed, std::int64_t count) {
+  /// first: of the feed's rows among those that were given.
+  void compute(ReadyProgram& ready, const Feed& feed, std::int64_t count, std::int64_t first = 0) {
+    sliced = false;
     if (options.poison) {
       arena.poison();
       active = nullptr;
@@ -356,7 +253,7 @@ struct Session::State {
       active = nullptr;
       ready.refresh.execute(times_from(0));
     }
-    feed_inputs(ready, feed, count);
+    feed_inputs(ready, feed, count, first);
     set_scheduled();
     scalars[step] = static_cast<double>(steps + 1);
     scalars[rows] = static_cast<double>(count);
@@ -409,7 +306,7 @@ struct Session::State {
   }
 
   StepResult train(const Feed& feed, bool update) {
-    const std::int64_t count = row_count(feed);
+    const std::int64_t count = row_count(plan->inputs, feed);
     ReadyProgram& ready = choose(ProgramKind::train, count);
     compute(ready, feed, count);
     check(ready);
@@ -434,6 +331,7 @@ struct Session::State {
   std::vector<ReadyProgram> programs;
   ReadyProgram* active = nullptr;  ///< whose weight copies are fresh in the arena
   const Program* last = nullptr;   ///< whose values the arena holds
+  bool sliced = false;             ///< the arena holds the last of several slices
   std::uint64_t steps = 0, epochs = 0;
   std::size_t step = 0, rows = 0, rate = 0;
   std::vector<TermValue> values;
@@ -461,24 +359,43 @@ StepResult Session::train_step(const Feed& feed) { return state_->train(feed, tr
 StepResult Session::gradient_step(const Feed& feed) { return state_->train(feed, false); }
 
 StepResult Session::evaluate(const Feed& feed) {
-  const std::int64_t count = state_->row_count(feed);
+  const std::int64_t count = row_count(state_->plan->inputs, feed);
   ReadyProgram& ready = state_->choose(ProgramKind::evaluate, count);
   state_->compute(ready, feed, count);
   return state_->report(*ready.program);
 }
 
 std::map<std::string, Tensor> Session::predict(const Feed& feed) {
-  const std::int64_t count = state_->row_count(feed);
-  ReadyProgram& ready = state_->choose(ProgramKind::predict, count);
-  state_->compute(ready, feed, count);
+  State& state = *state_;
+  const std::int64_t count = row_count(state.plan->inputs, feed), most = state.most_rows(ProgramKind::predict);
+  if (most > 0 && most < count) check_feed_shapes(*state.choose(ProgramKind::predict, most).program, feed, count);
   std::map<std::string, Tensor> outputs;
-  for (const OutputBinding& binding : ready.program->outputs) outputs.emplace(binding.name, output(binding.name));
+  for (std::int64_t first = 0; first == 0 || first < count; first += most) {
+    const std::int64_t rows = most == 0 ? count : std::min(most, count - first);
+    ReadyProgram& ready = state.choose(ProgramKind::predict, rows);
+    state.compute(ready, rows == count ? feed : slice_feed(feed, first, rows), rows, first);
+    for (const OutputBinding& binding : ready.program->outputs) {
+      Tensor values = output(binding.name);
+      const auto [place, is_first] = outputs.try_emplace(binding.name);
+      if (is_first) {
+        place->second = std::move(values);
+        continue;
+      }
+      Tensor& all = place->second;
+      all.bytes.insert(all.bytes.end(), values.bytes.begin(), values.bytes.end());
+      all.dims.front() += rows;
+    }
+  }
+  state.sliced = most < count;
   return outputs;
 }
 
 Tensor Session::output(std::string_view node) const {
   State& state = *state_;
   if (!state.last) throw Error(ErrorCode::failed_precondition, "no program ran yet");
+  if (state.sliced)
+    throw Error(ErrorCode::failed_precondition, "the prediction ran in slices of " + std::to_string(state.last->batch) +
+                                                    " rows: its values are what it returned");
   for (const OutputBinding& binding : state.last->outputs) {
     if (binding.name != node) continue;
     Dims dims = binding.dims;

@@ -66,7 +66,8 @@ class Session {
   StepResult gradient_step(const Feed& feed);
   /// Losses and metrics in evaluation mode over 1 … batch rows.
   StepResult evaluate(const Feed& feed);
-  /// Node values by name, dense, for 1 … batch rows. Owned by the caller.
+  /// Node values by name, dense, for any number of rows, of which so many at once as the program takes. Owned by the
+  /// caller.
   std::map<std::string, Tensor> predict(const Feed& feed);
 
   /// Dense, canonical axis order. Throws not_found.
@@ -74,7 +75,7 @@ class Session {
   void set_parameter(std::string_view name, const TensorView& value);
   /// After train_step or gradient_step. Throws not_found for a parameter that no trained term reaches.
   Tensor gradient(std::string_view parameter_name) const;
-  /// A tap of the program that ran last.
+  /// A tap of the program that ran last. Throws failed_precondition after a prediction in several slices.
   Tensor output(std::string_view node) const;
 
   /// Live weight of a kept term (finite, ≥ 0) and learning rate, from the next step on. Setting the weight of an

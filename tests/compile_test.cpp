@@ -226,4 +226,19 @@ TEST_CASE("calls that make no sense are refused") {
   CHECK(message_of([&] { compile(text, {.taps = {"nowhere"}}); }).find("no node \"nowhere\"") != std::string::npos);
 }
 
+TEST_CASE("a prediction runs so many rows at once as stay in the caches") {
+  const std::string large = R"({
+    "format": "weir/1", "name": "large", "inputs": { "x": { "shape": [128, 128, 16] } },
+    "layers": [ { "name": "mixed", "type": "conv2d", "filters": 16, "kernel_size": 1 },
+                { "name": "mean", "type": "global_average_pooling2d" } ],
+    "loss": { "terms": { "one": { "type": "mean_squared_error", "at": "mean", "target": { "constant": 1 } } } },
+    "train": { "batch_size": 32, "optimizer": { "type": "sgd" } } })";
+  const auto plan = compiled(large, {});
+  CHECK(plan->find(ProgramKind::evaluate, 32));
+  CHECK(plan->find(ProgramKind::predict, 5));  // 2 MiB a row beside 10 MiB, and the 32 in equal slices
+  CHECK(plan->find(ProgramKind::predict, 32) == nullptr);
+  CHECK(compiled(large, {.batch_sizes = {6}})->find(ProgramKind::predict, 3));
+  CHECK(compiled(large, {.batch_sizes = {1}})->find(ProgramKind::predict, 1));
+}
+
 }  // namespace weir

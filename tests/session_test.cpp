@@ -143,6 +143,39 @@ TEST_CASE("prediction gives a row for each row, and nothing of one row depends o
   }
 }
 
+TEST_CASE("more rows than the program takes are predicted in slices, and come back whole") {
+  Model m;
+  const Tensor x = made_up({15, 4}, 2);
+  const Tensor all = m.session.predict({{"x", x}}).at("output");
+  CHECK(all.dims == Dims{15, 3});
+  CHECK(message_of([&] { m.session.output("output"); }).find("in slices of 6 rows") != std::string::npos);
+  CHECK(code_of([&] { m.session.output("output"); }) == ErrorCode::failed_precondition);
+  for (std::int64_t first = 0; first < 15; first += 6) {
+    const std::int64_t count = std::min<std::int64_t>(6, 15 - first);
+    const Tensor some = m.session.predict({{"x", rows(x, first, count)}}).at("output");
+    const auto begin = all.bytes.begin() + first * 12;
+    CHECK(some.bytes == std::vector<std::byte>(begin, begin + count * 12));
+    CHECK(m.session.output("output").bytes == some.bytes);
+  }
+  CHECK(code_of([&] { m.session.predict({{"x", made_up({0, 4}, 1)}}); }) == ErrorCode::invalid_argument);
+  CHECK(message_of([&] {
+          m.session.predict({{"x", made_up({15, 5}, 1)}});
+        }).find("expected f32[15, 4]") != std::string::npos);
+}
+
+TEST_CASE("a wrong row is named by its place among all, not in its slice") {
+  Session session(compiled(R"({
+    "format": "weir/1", "name": "words", "inputs": { "word": { "shape": [2], "dtype": "i32" } },
+    "layers": [ { "name": "table", "type": "embedding", "from": "word", "input_dim": 5, "output_dim": 3 } ],
+    "train": { "batch_size": 4, "optimizer": { "type": "sgd" } } })",
+                           {.train = false}));
+  Tensor words(DType::i32, {11, 2});
+  words.data<std::int32_t>()[19] = 5;
+  CHECK(message_of([&] {
+          session.predict({{"word", words}});
+        }).find("row 9: class 5 is outside 0 … 4") != std::string::npos);
+}
+
 TEST_CASE("evaluation and prediction between steps change no bit of the run") {
   Model a, b;
   for (int step = 0; step < 3; ++step) {
