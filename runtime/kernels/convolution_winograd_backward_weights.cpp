@@ -37,9 +37,11 @@ struct WeightsChunk {
     float* const gradients = room + work.in.part_values();
     spread(work, first, count, room, gradients);
     const std::int64_t ins = work.in.channels, outs = work.out.channels;
+    const ChunkFetch fetch(work.in, work.grid, work.src, first + count),
+        fetch_gradients(work.out, work.grid, work.diff_dst, first + count);
     for (int part = 0; part < winograd_parts; ++part) {
-      fetch_share<0>(work.in, work.grid, work.src, first + count, part);
-      fetch_share<0>(work.out, work.grid, work.diff_dst, first + count, part);
+      fetch.share(part);
+      fetch_gradients.share(part);
       PartProducts<width>{}({room + part * work.in.part_step(), 1, ins, gradients + part * work.out.part_step(),
                              sums + part * work.kernel_step(), ins, outs, count, true});
     }

@@ -73,17 +73,26 @@ struct TilePlace {
   }
 };
 
-/// Asks for one sixteenth of the pixels that the chunk behind this one covers: the products leave time for it.
-template <int write>
-WEIR_INLINE void fetch_share(const TileImage& image, const TileGrid& grid, const float* data, std::int64_t next,
-                             int part) {
-  if (next >= grid.count) return;
-  const TilePlace place(grid, next);
-  const std::int64_t tiles = std::min(chunk_tiles, grid.count - next), share = tiles / 4 * image.pixel;
-  const float* from = data + place.image * image.image + 2 * place.row * image.row + part * share;
-  for (std::int64_t run = 0; run < image.runs(); ++run, from += image.vector)
-    for (std::int64_t at = 0; at < share; at += 16) __builtin_prefetch(from + at, write, 2);
-}
+/// Asks for the pixels that the chunk behind this one covers, a sixteenth at a time: the products leave time for it.
+class ChunkFetch {
+ public:
+  WEIR_INLINE ChunkFetch(const TileImage& image, const TileGrid& grid, const float* data, std::int64_t next)
+      : runs_(image.runs()), run_step_(image.vector) {
+    if (next >= grid.count) return;
+    const TilePlace place(grid, next);
+    from_ = data + place.image * image.image + 2 * place.row * image.row;
+    share_ = std::min(chunk_tiles, grid.count - next) / 4 * image.pixel;
+  }
+  WEIR_INLINE void share(int part) const {
+    const float* from = from_ + part * share_;
+    for (std::int64_t run = 0; run < runs_; ++run, from += run_step_)
+      for (std::int64_t at = 0; at < share_; at += 16) __builtin_prefetch(from + at, 0, 2);
+  }
+
+ private:
+  const float* from_ = nullptr;
+  std::int64_t share_ = 0, runs_, run_step_;
+};
 
 /// Vectors of a tile and of the parts it becomes.
 template <int width>

@@ -69,8 +69,9 @@ struct WinogradChunk {
     float* const results = room + work.in.part_values();
     spread(work, first, count, room);
     const std::int64_t ins = work.in.channels, outs = work.out.channels;
+    const ChunkFetch fetch(work.in, work.grid, work.from, first + count);
     for (int part = 0; part < winograd_parts; ++part) {
-      fetch_share<0>(work.in, work.grid, work.from, first + count, part);
+      fetch.share(part);
       PartProducts<width>{}({room + part * work.in.part_step(), ins, 1, kernel + part * work.kernel_step(),
                              results + part * work.out.part_step(), count, outs, ins, false});
     }
