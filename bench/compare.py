@@ -36,6 +36,14 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(64 << 20),
     "MALLOC_MMAP_MAX_": "0",
 }
+# What keeps every library to AVX2 on a machine that has AVX-512.
+AVX2_ALONE = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
 
 
 @dataclass
@@ -87,12 +95,20 @@ class Disagreement(Exception):
     """Two programs compute different things: nothing of that model is timed."""
 
 
+def cap(options):
+    return AVX2_ALONE if options.avx2 else {}
+
+
+def clean_environment():
+    return {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+
+
 class Worker:
-    def __init__(self, name, command, cpus, logs):
+    def __init__(self, name, command, cpus, logs, environment):
         self.name, self.slices, self.cpu, self.disturbed, self.repeated = name, [], 0.0, 0, 0
         self.output = None
         self.log = open(logs / f"{name.replace(' ', '_')}.log", "w+")
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+        environment = clean_environment() | environment
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(logs / "compiled")  # or a first step finds what another run left
         if name.endswith(KEPT):
             environment |= KEEP_MEMORY
@@ -273,7 +289,8 @@ def start_workers(model, spec, run, options, python, threads, batch, cpus, logs)
         if program.startswith("pytorch channels_last") and not images:
             continue  # the same as pytorch
         try:
-            worker = Worker(program, command_of(program, spec, run, options, python, threads, batch), cpus, logs)
+            command = command_of(program, spec, run, options, python, threads, batch)
+            worker = Worker(program, command, cpus, logs, cap(options))
             worker.take_first_steps(FIRST_STEPS if options.predict else model.steps)
             if options.predict:
                 worker.output = worker.ask("output")["output"]
@@ -320,6 +337,7 @@ def limit_of(spec, options, threads, cpus):
         check=True,
         capture_output=True,
         text=True,
+        env=clean_environment() | cap(options),
         preexec_fn=lambda: os.sched_setaffinity(0, cpus),
     )
     measured = json.loads(told.stdout)
@@ -435,6 +453,7 @@ def parse():
     parser.add_argument("--batch-size", type=int, nargs="+", default=[1, 32], help="of predictions")
     parser.add_argument("--json", type=Path, help="also write everything measured to this file")
     parser.add_argument("--only", action="append", metavar="PROGRAM", help="weir, 'keras jit', … (repeatable)")
+    parser.add_argument("--avx2", action="store_true", help="keep every program to AVX2")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--slice", type=float, default=0.4, metavar="SECONDS", help="of one program before the next")
     parser.add_argument("--retakes", type=int, default=3, help="of a slice that others disturbed")
@@ -465,11 +484,13 @@ def main():
     programs_run = [program for result in results for program in result["programs"]]
     versions = {key: value for program in programs_run for key, value in program["ready"]["versions"].items()}
     if options.json:
-        raw = {"machine": machine, "versions": versions, "rounds": options.rounds, "results": results}
+        settings = {"rounds": options.rounds, "avx2": options.avx2}
+        raw = {"machine": machine, "versions": versions, **settings, "results": results}
         options.json.write_text(json.dumps(raw, indent=1) + "\n")
     what = "prediction" if options.predict else "training step"
     print(f"One {what}; {options.rounds} rounds of slices of {options.slice:g} s, in turn.")
-    where = f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['vector']}, load average {machine['load_average']:.2f}"
+    vector = "avx2 alone" if options.avx2 else machine["vector"]
+    where = f"{machine['cpu']}, {machine['cpus']} CPUs, {vector}, load average {machine['load_average']:.2f}"
     print(f"{where}; " + ", ".join(f"{key} {value}" for key, value in versions.items()))
     for result in results:
         print("\n" + detail(result))
