@@ -77,7 +77,7 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   PassRunner run(c.options, "train " + std::to_string(batch));
   Graph graph = run("build_graph", build_graph, c.spec, Mode::training, c.diagnostics);
   if (c.diagnostics.has_errors()) return;
-  // Trained terms alone: nothing decided from here to fuse_normalization can depend on who watches.
+  // Trained terms alone: nothing decided from here to fuse_post_ops can depend on who watches.
   TrainingGraph training =
       run("attach_losses", attach_losses, c.spec, std::move(graph), c.diagnostics, c.options.only_term);
   if (c.diagnostics.has_errors()) return;
@@ -95,9 +95,9 @@ void add_train_program(Compilation& c, std::int64_t batch) {
   training = run("prune", prune, std::move(training));
   // Before fusion, which lets go of the values that no gradient reads any more.
   training = run.optional("mask_selected", mask_selected, std::move(training));
-  training = run.optional("fuse_post_ops", fuse_post_ops, std::move(training));
-  // Masks that mask_selected moved are where they stay.
+  // Masks that mask_selected moved are where they stay, and activations behind sums stand alone yet.
   training = run.optional("fuse_normalization", fuse_normalization, std::move(training));
+  training = run.optional("fuse_post_ops", fuse_post_ops, std::move(training));
   // Readers come last on the level of mathematics; they change nothing that stands.
   if (c.options.only_term.empty())
     training = run("attach_watchers", attach_watchers, c.spec, std::move(training), c.options.taps, c.diagnostics);

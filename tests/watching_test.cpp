@@ -1,6 +1,7 @@
 // Watching is invisible: what is excluded, weighted 0 or only measured changes no bit of a run and no trained step.
 #include <doctest/doctest.h>
 
+#include "compiler/ir/op.hpp"
 #include "tests/models.hpp"
 
 namespace weir {
@@ -140,6 +141,35 @@ TEST_CASE("optional passes change results by rounding alone") {
   }
   CHECK(plain.plan().find(ProgramKind::train, 6)->compute.size() >
         fused.plan().find(ProgramKind::train, 6)->compute.size());
+}
+
+TEST_CASE("a sum and the activation behind it are one step, whatever the activation, forward and in prediction") {
+  int activations = 0;
+  for (const OpDef* op : ops_table()) {
+    if (op->post_op.empty()) continue;
+    ++activations;
+    INFO(op->name);
+    const std::string text = with(R"({
+      "format": "weir/1", "name": "sums", "inputs": { "x": { "shape": [5, 6, 3] } },
+      "layers": [ { "name": "a", "type": "conv2d", "filters": 4, "kernel_size": 3, "padding": "same" },
+                  { "name": "b", "type": "conv2d", "from": "x", "filters": 4, "kernel_size": 1 },
+                  { "name": "sum", "type": "add", "from": ["a", "b"] },
+                  { "name": "act", "type": "ACTIVATION" },
+                  { "name": "norm", "type": "batch_normalization" } ],
+      "loss": { "terms": { "t": { "type": "mean_squared_error", "at": "norm", "target": { "constant": 3 } } } },
+      "train": { "batch_size": 4, "optimizer": { "type": "sgd", "learning_rate": 0.01 } } })",
+                                  "ACTIVATION", std::string(op->name));
+    Session fused(compiled(text), {.seed = 3}), plain(compiled(text, {.without = {"fuse_post_ops"}}), {.seed = 3});
+    const Tensor x = made_up({4, 5, 6, 3}, 1);
+    for (int step = 0; step < 2; ++step)
+      CHECK(plain.train_step({{"x", x}}).total == doctest::Approx(fused.train_step({{"x", x}}).total).epsilon(1e-6));
+    const Tensor one = fused.predict({{"x", x}}).at("norm"), other = plain.predict({{"x", x}}).at("norm");
+    for (std::int64_t i = 0; i < one.count(); ++i)
+      CHECK(one.data<float>()[i] == doctest::Approx(other.data<float>()[i]).epsilon(1e-4));
+    for (const ProgramKind kind : {ProgramKind::train, ProgramKind::predict})
+      CHECK(plain.plan().find(kind, 4)->compute.size() == fused.plan().find(kind, 4)->compute.size() + 1);
+  }
+  CHECK(activations >= 4);
 }
 
 }  // namespace weir

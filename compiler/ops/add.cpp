@@ -1,5 +1,6 @@
 // output = input_0 + input_1 + …: each input's gradient is the output's.
 #include "compiler/ir/op.hpp"
+#include "runtime/error.hpp"
 
 namespace weir::ops {
 namespace {
@@ -23,6 +24,16 @@ void gradient(GradientContext& c) {
     if (c.wants(i)) c.set(i, c.gradient());
 }
 
+/// The sum, and then what stands behind it.
+std::string followed_by(const OpDef* activation, const std::string& sum) {
+  if (!activation) return sum;
+  if (activation->post_op == "relu") return "max(" + sum + ", 0)";
+  if (activation->post_op == "relu6") return "min(max(" + sum + ", 0), 6)";
+  if (activation->post_op == "tanh") return "tanh(" + sum + ")";
+  WEIR_CHECK(activation->post_op == "logistic", "add cannot be followed by " + std::string(activation->post_op));
+  return "sigmoid(" + sum + ")";
+}
+
 void lower(LowerContext& c) {
   const std::string layout = c.operand(c.operand_name(0)).shape.layout;
   KernelBuilder kernel = c.kernel("pointwise");
@@ -32,7 +43,7 @@ void lower(LowerContext& c) {
     kernel.read(role, c.operand_name(i), layout);
     expression += (i ? " + " : "") + role;
   }
-  kernel.write("out", "output", layout).set("expression", expression).emit();
+  kernel.write("out", "output", layout).set("expression", followed_by(c.node().post_op, expression)).emit();
 }
 
 void reference(ReferenceContext& c) {
@@ -53,6 +64,7 @@ const OpDef add{
     .gradient = gradient,
     .lower = lower,
     .reference = reference,
+    .accepts_post_op = true,
     .sums = true,
     .examples = {{.name = "two_rows", .inputs = {batched({5}), batched({5})}},
                  {.name = "three_images", .inputs = {batched({3, 2, 16}), batched({3, 2, 16}), batched({3, 2, 16})}},

@@ -6,6 +6,8 @@
 // kernel and bias, whose last axes are its channels. The folding reads what is stored alone: lower puts it beside the
 // weight copies, which are made once for many predictions. After prune, so that readers which are not executed do not
 // count; before fuse_post_ops, which then finds the activation behind the layer. Optional: results differ by rounding.
+#include <algorithm>
+
 #include "compiler/ir/op.hpp"
 #include "compiler/passes/passes.hpp"
 
@@ -40,7 +42,10 @@ NodeId layer_before(const TrainingGraph& training, const Node& normalization) {
   const NodeId id = graph.at(input).producer;
   if (id == none || readers(training, input) != 1) return none;
   const Node& layer = graph.node(id);
-  const bool takes = layer.live && layer.op->accepts_post_op && !layer.post_op && layer.results.front() == input;
+  const bool has_kernel = std::any_of(layer.op->operands.begin(), layer.op->operands.end(),
+                                      [](const OperandDef& operand) { return operand.name == "kernel"; });
+  const bool takes =
+      layer.live && has_kernel && layer.op->accepts_post_op && !layer.post_op && layer.results.front() == input;
   return takes && layer.section == normalization.section ? id : none;
 }
 
