@@ -48,16 +48,18 @@ WEIR_INLINE void soften(float* row, std::int64_t seen, std::int64_t count, float
   std::fill(row + seen, row + count, 0.0f);
 }
 
+template <class Product>
 struct Loop {
   WEIR_INLINE void operator()(const Head* head, const AttentionSize* size) const {
     const Head h = *head;
     const AttentionSize n = *size;
     transpose({h.key, n.query_row()}, n.sources, n.key, h.key_columns);
-    multiply({h.query, n.query_row()}, {h.key_columns, n.sources}, h.probabilities, n.sources, n.times, n.sources,
-             n.key);
+    Product::run({h.query, n.query_row()}, {h.key_columns, n.sources}, h.probabilities, n.sources, n.times, n.sources,
+                 n.key);
     for (std::int64_t t = 0; t < n.times; ++t)
       soften(h.probabilities + t * n.sources, n.causal ? std::min(t + 1, n.sources) : n.sources, n.sources, n.scale());
-    multiply({h.probabilities, n.sources}, {h.value, n.value_row()}, h.dst, n.value_row(), n.times, n.value, n.sources);
+    Product::run({h.probabilities, n.sources}, {h.value, n.value_row()}, h.dst, n.value_row(), n.times, n.value,
+                 n.sources);
   }
 };
 
@@ -90,7 +92,7 @@ class Attention final : public Executable {
                  probabilities_ + head * size_.times * size_.sources,
                  dst_ + times * size_.value_row() + of * size_.value,
                  key_columns_.data() + thread * size_.key * size_.sources};
-    dispatch(Loop{}, &h, &size_);
+    with_products<Loop>(static_cast<const Head*>(&h), static_cast<const AttentionSize*>(&size_));
   }
 
   AttentionSize size_;

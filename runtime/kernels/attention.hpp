@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "runtime/kernels/dispatch.hpp"
+#include "runtime/kernels/lanes.hpp"
 #include "runtime/recipe_check.hpp"
 
 namespace weir::kernels {
@@ -51,48 +53,78 @@ struct Matrix {
 };
 
 constexpr std::int64_t lanes = 16;
-using Lanes [[gnu::vector_size(64), gnu::aligned(4), gnu::may_alias]] = float;
 
-/// `rows` rows and 16 columns of c = a · b; the rows of b lie together.
-template <int rows>
-WEIR_INLINE void multiply_tile(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t depth) {
-  Lanes sums[rows] = {};
-  for (std::int64_t p = 0; p < depth; ++p) {
-    const Lanes line = *reinterpret_cast<const Lanes*>(b.data + p * b.row);
-    for (int i = 0; i < rows; ++i) sums[i] += a.data[i * a.row + p * a.column] * line;
+/// c = a · b by tiles of `tall` rows and two vectors of `width` columns, or one; the rows of b and c lie together.
+template <int tall, int width>
+struct MatrixProduct {
+  using Vector = typename Lanes<width>::Vector;
+
+  /// c [m, n] = a [m, depth] · b [depth, n].
+  WEIR_INLINE static void run(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t m, std::int64_t n,
+                              std::int64_t depth) {
+    std::int64_t j = 0;
+    for (; j + 2 * width <= n; j += 2 * width) columns<2>(a, {b.data + j, b.row}, c + j, c_row, m, depth);
+    for (; j + width <= n; j += width) columns<1>(a, {b.data + j, b.row}, c + j, c_row, m, depth);
+    for (std::int64_t i = 0; j < n && i < m; ++i)
+      edge({a.data + i * a.row, a.row, a.column}, {b.data + j, b.row}, c + i * c_row + j, n - j, depth);
   }
-  for (int i = 0; i < rows; ++i) *reinterpret_cast<Lanes*>(c + i * c_row) = sums[i];
-}
 
-/// The columns that are left over.
-WEIR_INLINE void multiply_edge(Matrix a, Matrix b, float* c, std::int64_t columns, std::int64_t depth) {
-  float sums[lanes] = {};
-  for (std::int64_t p = 0; p < depth; ++p)
-    for (std::int64_t j = 0; j < columns; ++j) sums[j] += a.data[p * a.column] * b.data[p * b.row + j];
-  std::copy_n(sums, columns, c);
-}
-
-/// c [m, n] = a [m, depth] · b [depth, n]; the rows of b and c lie together.
-WEIR_INLINE void multiply(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t m, std::int64_t n,
-                          std::int64_t depth) {
-  constexpr int tile = 6;
-  std::int64_t j = 0;
-  for (; j + lanes <= n; j += lanes) {
-    const Matrix columns{b.data + j, b.row};
+ private:
+  template <int vectors>
+  WEIR_INLINE static void columns(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t m,
+                                  std::int64_t depth) {
     std::int64_t i = 0;
-    for (; i + tile <= m; i += tile)
-      multiply_tile<tile>({a.data + i * a.row, a.row, a.column}, columns, c + i * c_row + j, c_row, depth);
-    for (; i < m; ++i)
-      multiply_tile<1>({a.data + i * a.row, a.row, a.column}, columns, c + i * c_row + j, c_row, depth);
+    for (; i + tall <= m; i += tall)
+      tile<tall, vectors>({a.data + i * a.row, a.row, a.column}, b, c + i * c_row, c_row, depth);
+    for (; i < m; ++i) tile<1, vectors>({a.data + i * a.row, a.row, a.column}, b, c + i * c_row, c_row, depth);
   }
-  for (std::int64_t i = 0; j < n && i < m; ++i)
-    multiply_edge({a.data + i * a.row, a.row, a.column}, {b.data + j, b.row}, c + i * c_row + j, n - j, depth);
-}
+  template <int rows, int vectors>
+  WEIR_INLINE static void tile(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t depth) {
+    Vector sums[rows][vectors] = {};
+    const float *left = a.data, *right = b.data;
+    for (std::int64_t p = 0; p < depth; ++p, left += a.column, right += b.row) {
+      Vector line[vectors];
+      WEIR_UNROLL
+      for (int j = 0; j < vectors; ++j) std::memcpy(&line[j], right + j * width, sizeof(Vector));
+      WEIR_UNROLL
+      for (int i = 0; i < rows; ++i) {
+        WEIR_UNROLL
+        for (int j = 0; j < vectors; ++j) sums[i][j] += left[i * a.row] * line[j];
+      }
+    }
+    WEIR_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      WEIR_UNROLL
+      for (int j = 0; j < vectors; ++j) std::memcpy(c + i * c_row + j * width, &sums[i][j], sizeof(Vector));
+    }
+  }
+  /// The columns that are left over.
+  WEIR_INLINE static void edge(Matrix a, Matrix b, float* c, std::int64_t count, std::int64_t depth) {
+    float sums[width] = {};
+    for (std::int64_t p = 0; p < depth; ++p)
+      for (std::int64_t j = 0; j < count; ++j) sums[j] += a.data[p * a.column] * b.data[p * b.row + j];
+    std::copy_n(sums, count, c);
+  }
+};
 
 /// to [columns, rows] = from [rows, columns] transposed.
 WEIR_INLINE void transpose(Matrix from, std::int64_t rows, std::int64_t columns, float* to) {
+  const std::int64_t whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
+  for (std::int64_t i = 0; i < whole_rows; i += 8)
+    for (std::int64_t j = 0; j < whole_columns; j += 8)
+      turn_8x8(from.data + i * from.row + j, from.row, to + j * rows + i, rows);
   for (std::int64_t j = 0; j < columns; ++j)
-    for (std::int64_t i = 0; i < rows; ++i) to[j * rows + i] = from.data[i * from.row + j];
+    for (std::int64_t i = j < whole_columns ? whole_rows : 0; i < rows; ++i)
+      to[j * rows + i] = from.data[i * from.row + j];
+}
+
+/// Loop<Product>, by tiles that fit this machine's registers.
+template <template <class> class Loop, class... Arguments>
+void with_products(Arguments... arguments) {
+#if defined(__x86_64__)
+  if (instructions() == Instructions::avx512) return call_avx512(Loop<MatrixProduct<8, 16>>{}, arguments...);
+#endif
+  dispatch(Loop<MatrixProduct<4, 8>>{}, arguments...);
 }
 
 }  // namespace weir::kernels

@@ -31,19 +31,21 @@ WEIR_INLINE void through_softmax(const float* probabilities, float* row, std::in
   for (std::int64_t i = 0; i < count; ++i) row[i] = scale * probabilities[i] * (row[i] - mean);
 }
 
+template <class Product>
 struct Loop {
   WEIR_INLINE void operator()(const Head* head, const AttentionSize* size) const {
     const Head h = *head;
     const AttentionSize n = *size;
-    multiply({h.probabilities, 1, n.sources}, {h.d_dst, n.value_row()}, h.d_value, n.value_row(), n.sources, n.value,
-             n.times);
+    Product::run({h.probabilities, 1, n.sources}, {h.d_dst, n.value_row()}, h.d_value, n.value_row(), n.sources,
+                 n.value, n.times);
     transpose({h.value, n.value_row()}, n.sources, n.value, h.value_columns);
-    multiply({h.d_dst, n.value_row()}, {h.value_columns, n.sources}, h.d_scores, n.sources, n.times, n.sources,
-             n.value);
+    Product::run({h.d_dst, n.value_row()}, {h.value_columns, n.sources}, h.d_scores, n.sources, n.times, n.sources,
+                 n.value);
     for (std::int64_t t = 0; t < n.times; ++t)
       through_softmax(h.probabilities + t * n.sources, h.d_scores + t * n.sources, n.sources, n.scale());
-    multiply({h.d_scores, n.sources}, {h.key, n.query_row()}, h.d_query, n.query_row(), n.times, n.key, n.sources);
-    multiply({h.d_scores, 1, n.sources}, {h.query, n.query_row()}, h.d_key, n.query_row(), n.sources, n.key, n.times);
+    Product::run({h.d_scores, n.sources}, {h.key, n.query_row()}, h.d_query, n.query_row(), n.times, n.key, n.sources);
+    Product::run({h.d_scores, 1, n.sources}, {h.query, n.query_row()}, h.d_key, n.query_row(), n.sources, n.key,
+                 n.times);
   }
 };
 
@@ -87,7 +89,7 @@ class AttentionGradient final : public Executable {
                  d_value_ + value,
                  value_columns_.data() + thread * size_.value * size_.sources,
                  d_scores_.data() + thread * size_.times * size_.sources};
-    dispatch(Loop{}, &h, &size_);
+    with_products<Loop>(static_cast<const Head*>(&h), static_cast<const AttentionSize*>(&size_));
   }
 
   AttentionSize size_;

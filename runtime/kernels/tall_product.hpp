@@ -69,6 +69,17 @@ struct PanelCopy {
   }
 };
 
+/// Whole panels side by side, `to_step` apart: together they fill lines of the cache.
+template <int panels, int panel>
+struct PanelsCopy {
+  WEIR_INLINE void operator()(const float* from, std::int64_t step, float* to, std::int64_t to_step,
+                              std::int64_t depth) const {
+    for (std::int64_t k = 0; k < depth; ++k)
+      for (int i = 0; i < panels; ++i)
+        std::memcpy(to + i * to_step + k * panel, from + k * step + i * panel, panel * sizeof(float));
+  }
+};
+
 /// Adds a panel's rows up.
 template <int panel>
 struct PanelSum {
@@ -90,7 +101,7 @@ class TallProduct {
  public:
   explicit TallProduct(const TallSize& size)
       : size_(size),
-        a_panel_(static_cast<std::size_t>(block * tall)),
+        a_panels_(static_cast<std::size_t>(together * block * tall)),
         b_panels_(static_cast<std::size_t>(block * (size.b_columns + panel - 1) / panel * panel + block * panel)) {}
 
   /// Rows [first, last) of C, which is [a_columns, b_columns]; first is a multiple of `tall`. sums: of B's columns, or
@@ -105,7 +116,7 @@ class TallProduct {
   static constexpr std::int64_t rows_of_tile = tall;
 
  private:
-  static constexpr std::int64_t block = 512, panel = 2 * width;
+  static constexpr std::int64_t block = 512, panel = 2 * width, together = 2;
 
   void add_block(const float* a, const float* b, float* c, std::int64_t first, std::int64_t last, float* sums,
                  std::int64_t depth, bool starts) {
@@ -115,28 +126,37 @@ class TallProduct {
       dispatch(PanelCopy<panel>{}, b + column, size_.b_columns, to, depth, columns);
       if (sums) dispatch(PanelSum<panel>{}, static_cast<const float*>(to), depth, sums + column, columns);
     }
-    for (std::int64_t row = first; row < last; row += tall) {
-      const std::int64_t rows = std::min<std::int64_t>(tall, last - row);
-      dispatch(PanelCopy<tall>{}, a + row, size_.a_columns, a_panel_.data(), depth, rows);
+    for (std::int64_t row = first; row < last; row += together * tall) {
+      copy_a(a + row, depth, last - row);
       for (std::int64_t column = 0; column < size_.b_columns; column += panel)
-        add_tile(c + row * size_.b_columns + column, column, rows, depth, starts);
+        for (std::int64_t one = row; one < std::min(last, row + together * tall); one += tall)
+          add_tile(c + one * size_.b_columns + column, a_panels_.data() + (one - row) * block, column,
+                   std::min<std::int64_t>(tall, last - one), depth, starts);
     }
   }
 
+  void copy_a(const float* a, std::int64_t depth, std::int64_t rows) {
+    if (rows >= together * tall)
+      return dispatch(PanelsCopy<together, tall>{}, a, size_.a_columns, a_panels_.data(), block * tall, depth);
+    for (std::int64_t row = 0; row < rows; row += tall)
+      dispatch(PanelCopy<tall>{}, a + row, size_.a_columns, a_panels_.data() + row * block, depth,
+               std::min<std::int64_t>(tall, rows - row));
+  }
+
   /// At the edges of C a whole tile is computed beside it.
-  void add_tile(float* c, std::int64_t column, std::int64_t rows, std::int64_t depth, bool starts) {
+  void add_tile(float* c, const float* a, std::int64_t column, std::int64_t rows, std::int64_t depth, bool starts) {
     const std::int64_t columns = std::min(panel, size_.b_columns - column);
     const float* b = b_panels_.data() + column * depth;
     if (rows == tall && columns == panel)
-      return dispatch(TallTileProduct<tall, width>{}, TallTile{a_panel_.data(), b, c, size_.b_columns, depth, starts});
+      return dispatch(TallTileProduct<tall, width>{}, TallTile{a, b, c, size_.b_columns, depth, starts});
     float edge[tall * panel] = {};
     for (std::int64_t i = 0; i < rows && !starts; ++i) std::copy_n(c + i * size_.b_columns, columns, edge + i * panel);
-    dispatch(TallTileProduct<tall, width>{}, TallTile{a_panel_.data(), b, edge, panel, depth, false});
+    dispatch(TallTileProduct<tall, width>{}, TallTile{a, b, edge, panel, depth, false});
     for (std::int64_t i = 0; i < rows; ++i) std::copy_n(edge + i * panel, columns, c + i * size_.b_columns);
   }
 
   TallSize size_;
-  std::vector<float> a_panel_, b_panels_;
+  std::vector<float> a_panels_, b_panels_;
 };
 
 }  // namespace weir::kernels

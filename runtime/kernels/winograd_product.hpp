@@ -51,8 +51,8 @@ struct KernelSpread {
     for (int i = 0; i < width; ++i) std::memcpy(to[i], from + i * step, sizeof to[i]);
   }
   WEIR_INLINE static void copy_turned(const float* from, std::int64_t step, float (&to)[width][width]) {
-    for (int j = 0; j < width; ++j)
-      for (int i = 0; i < width; ++i) to[i][j] = from[j * step + i];
+    for (int j = 0; j < width; j += 8)
+      for (int i = 0; i < width; i += 8) turn_8x8(from + j * step + i, step, &to[i][j], width);
   }
 };
 
