@@ -61,6 +61,9 @@ MODELS = {
     "mlp_deep": Model(BENCH / "models/mlp_deep.weir.json", 6, 1e-3),
     "mlp_deep_32": Model(BENCH / "models/mlp_deep.weir.json", 6, 1e-3, batch=32),
     "seed": Model(ROOT / "tests/golden_runs/seed/model.weir.json", 10, 1e-4, ROOT / "tests/golden_runs/seed"),
+    "seed_without_final": Model(
+        ROOT / "tests/golden_runs/seed_without_final/model.weir.json", 10, 1e-4, ROOT / "tests/golden_runs/seed"
+    ),
     "frozen_autoencoder": Model(BENCH / "models/frozen_autoencoder.weir.json", 50, 1e-3),
     "transformer_encoder": Model(ROOT / "models/transformer_encoder.weir.json", 50, 1e-3, batch=16),
     "resnet20": Model(BENCH / "models/resnet20.weir.json", 4, 1e-2),

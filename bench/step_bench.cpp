@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -98,9 +99,16 @@ struct Batches {
   }
 };
 
-std::int64_t parameter_count(const weir::Plan& plan) {
+/// Of the parameters that the program touches: a peer's model has no others.
+std::int64_t parameter_count(const weir::Plan& plan, const weir::Program& program) {
+  std::set<int> touched;
+  for (const auto* steps : {&program.refresh, &program.compute, &program.commit})
+    for (const weir::Step& step : *steps)
+      for (const weir::BufferRef& operand : step.operands)
+        if (operand.space == weir::BufferRef::Space::store) touched.insert(operand.index);
   std::int64_t count = 0;
-  for (const weir::Parameter& parameter : plan.parameters) count += weir::element_count(parameter.dims);
+  for (const weir::Parameter& parameter : plan.parameters)
+    if (touched.count(parameter.buffer)) count += weir::element_count(parameter.dims);
   return count;
 }
 
@@ -189,7 +197,7 @@ void run(const Options& options) {
            {{"versions", versions},
             {"compile_seconds", compiled},
             {"start_seconds", started},
-            {"parameters", parameter_count(*plan)},
+            {"parameters", parameter_count(*plan, program)},
             {"arena_bytes", plan->arena_bytes()},
             {"store_bytes", plan->store_bytes}}}});
   Work work(session, batches, program);
