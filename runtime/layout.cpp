@@ -33,6 +33,18 @@ struct Parsed {
   std::vector<Block> blocks;
 };
 
+/// The layout is the axes in their order, each a small letter that stands once: nothing is left to read. Most layouts
+/// are.
+bool is_canonical(const Shape& shape) {
+  if (shape.layout != shape.axes || shape.axes.size() != shape.dims.size()) return false;
+  std::uint32_t seen = 0;
+  for (const char letter : shape.axes) {
+    if (letter < 'a' || letter > 'z' || (seen >> (letter - 'a') & 1) != 0) return false;
+    seen |= std::uint32_t{1} << (letter - 'a');
+  }
+  return true;
+}
+
 Parsed parse(const Shape& shape) {
   if (shape.axes.size() != shape.dims.size()) bad(shape, "one letter for each dimension is needed");
   Parsed parsed;
@@ -107,9 +119,12 @@ void walk(const Shape& shape, const std::function<void(std::int64_t, std::int64_
 
 }  // namespace
 
-void check_layout(const Shape& shape) { parse(shape); }
+void check_layout(const Shape& shape) {
+  if (!is_canonical(shape)) parse(shape);
+}
 
 std::int64_t physical_count(const Shape& shape) {
+  if (is_canonical(shape)) return element_count(shape.dims);
   Dims extents;
   for (const Loop& loop : loops(shape)) extents.push_back(loop.extent);
   return element_count(extents);
