@@ -41,7 +41,7 @@ def measure(name, options, threads, folder):
     found = {}
     for _ in range(options.rounds):
         seconds = parts_of(command_line(options, threads, "--spec", spec, "--plan", plan))
-        seconds |= parts_of(command_line(options, threads, "--plan", plan))
+        seconds |= parts_of(command_line(options, threads, "--plan", plan, "--steps"))
         seconds |= {"weir compile": wall_of(weir), "weir --version": wall_of([weir[0], "--version"])}
         seconds["open"] = seconds["read"] + seconds["session"]
         seconds["primitives"] = seconds["first step"] - seconds["second step"]

@@ -31,6 +31,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string spec, run, plan;
   int threads = 1;
+  bool steps = false;        ///< after opening a plan
   std::int64_t predict = 0;  ///< batch size of predictions; 0: training steps
 };
 
@@ -211,7 +212,8 @@ double step_on_zeros(weir::Session& session, const weir::Plan& plan) {
   return session.train_step(feed).total;
 }
 
-/// Compiles and writes the plan, or reads it, makes a session and takes two steps; the seconds of each part.
+/// Compiles and writes the plan, or reads it, makes a session and, where asked to, takes two steps; the seconds of each
+/// part.
 void start(const Options& options) {
   std::vector<std::pair<std::string, double>> seconds;
   const auto timed = [&](const char* part, const auto& body) {
@@ -228,7 +230,9 @@ void start(const Options& options) {
     const auto plan = timed(
         "read", [&] { return std::make_shared<const weir::Plan>(weir::plan_from_json(read_text(options.plan))); });
     const auto session = timed("session", [&] { return std::make_unique<weir::Session>(plan); });
-    for (const char* part : {"first step", "second step"}) timed(part, [&] { return step_on_zeros(*session, *plan); });
+    if (options.steps)
+      for (const char* part : {"first step", "second step"})
+        timed(part, [&] { return step_on_zeros(*session, *plan); });
   }
   answer(Json(std::map<std::string, double>(seconds.begin(), seconds.end())));
 }
@@ -241,6 +245,7 @@ int main(int argc, char** argv) {
   app.add_option("--spec", options.spec, "the specification");
   app.add_option("--run", options.run, "folder with INPUT.npy for each input and init.safetensors");
   app.add_option("--plan", options.plan, "write the specification's plan, or open this one, and end");
+  app.add_flag("--steps", options.steps, "take two steps with the opened plan");
   app.add_option("--threads", options.threads, "of the plan")->required();
   app.add_option("--predict", options.predict, "predict batches of this size instead of training");
   CLI11_PARSE(app, argc, argv);
