@@ -42,8 +42,8 @@ def counts(build, folder):
         yield f"{name}: open the plan", count([*worker, "--plan", plan]) - loading
     for name, steps in STEPS.items():
         model = compare.MODELS[name]
-        run = compare.prepare(name, model, SimpleNamespace(build=build, work=folder))
-        command = [*worker, "--spec", model.spec, "--run", run]
+        run, spec = compare.prepare(name, model, SimpleNamespace(build=build, work=folder))
+        command = [*worker, "--spec", spec, "--run", run]
         once, twice = (count(command, f"step {number}\nquit\n") for number in (steps, 2 * steps))
         yield f"{name}: step", round((twice - once) / steps)
 

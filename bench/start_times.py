@@ -41,16 +41,17 @@ def measure(name, options, threads, folder):
     found = {}
     for _ in range(options.rounds):
         seconds = parts_of(command_line(options, threads, "--spec", spec, "--plan", plan))
-        seconds |= parts_of(command_line(options, threads, "--plan", plan))
+        seconds |= parts_of(command_line(options, threads, "--plan", plan, "--steps"))
         seconds |= {"weir compile": wall_of(weir), "weir --version": wall_of([weir[0], "--version"])}
         seconds["open"] = seconds["read"] + seconds["session"]
+        seconds["primitives"] = seconds["first step"] - seconds["second step"]
         for part, value in seconds.items():
             found.setdefault(part, []).append(1e3 * value)
     return {part: (statistics.median(values), min(values)) for part, values in found.items()}
 
 
 def row(name, threads, found):
-    columns = ["compile", "write", "read", "session", "open", "weir compile", "weir --version"]
+    columns = ["compile", "write", "read", "session", "open", "primitives", "weir compile", "weir --version"]
     cells = [f"{found[part][0]:.1f} ({found[part][1]:.1f})" for part in columns]
     bars = f"{BARS.get(name, '-')} / {OPENING}"
     return f"| {name} | {threads} | " + " | ".join(cells) + f" | {bars} |"
@@ -69,9 +70,9 @@ def main():
         load = machine["load_average"]
         print(f"load average {load:.2f}: other programs are running; look at the least times", file=sys.stderr)
     print(f"Milliseconds, median (least) of {options.rounds} processes; {machine['cpu']}, {machine['vector']}.\n")
-    print("| model | threads | compile | write plan | read plan | session | read + session | `weir compile` "
-          "| `weir --version` | may take: compile / open |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("| model | threads | compile | write plan | read plan | session | read + session "
+          "| first step - second | `weir compile` | `weir --version` | may take: compile / open |")
+    print("|---|" + "---:|" * 10)
     with tempfile.TemporaryDirectory() as folder:
         for name in options.model:
             for threads in options.threads:

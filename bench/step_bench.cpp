@@ -32,6 +32,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string spec, run, plan;
   int threads = 1;
+  bool steps = false;        ///< after opening a plan
   std::int64_t predict = 0;  ///< batch size of predictions; 0: training steps
 };
 
@@ -204,7 +205,22 @@ void run(const Options& options) {
   serve(work);
 }
 
-/// Compiles and writes the plan, or reads it and makes a session; the seconds of each part.
+/// One training step whose inputs are 0: the first makes the program's primitives and touches all memory, the second
+/// is a step like any other.
+double step_on_zeros(weir::Session& session, const weir::Plan& plan) {
+  const weir::Program& program = *plan.find(weir::ProgramKind::train, plan.training.batch_size);
+  std::map<std::string, weir::Tensor> zeros;
+  weir::Feed feed;
+  for (const weir::InputBinding& input : program.inputs) {
+    weir::Dims dims = input.dims;
+    dims.insert(dims.begin(), program.batch);
+    feed.emplace(input.name, zeros.emplace(input.name, weir::Tensor(input.dtype, dims)).first->second);
+  }
+  return session.train_step(feed).total;
+}
+
+/// Compiles and writes the plan, or reads it, makes a session and, where asked to, takes two steps; the seconds of each
+/// part.
 void start(const Options& options) {
   std::vector<std::pair<std::string, double>> seconds;
   const auto timed = [&](const char* part, const auto& body) {
@@ -220,7 +236,10 @@ void start(const Options& options) {
   } else {
     const auto plan = timed(
         "read", [&] { return std::make_shared<const weir::Plan>(weir::plan_from_json(read_text(options.plan))); });
-    timed("session", [&] { return std::make_unique<weir::Session>(plan); });
+    const auto session = timed("session", [&] { return std::make_unique<weir::Session>(plan); });
+    if (options.steps)
+      for (const char* part : {"first step", "second step"})
+        timed(part, [&] { return step_on_zeros(*session, *plan); });
   }
   answer(Json(std::map<std::string, double>(seconds.begin(), seconds.end())));
 }
@@ -233,6 +252,7 @@ int main(int argc, char** argv) {
   app.add_option("--spec", options.spec, "the specification");
   app.add_option("--run", options.run, "folder with INPUT.npy for each input and init.safetensors");
   app.add_option("--plan", options.plan, "write the specification's plan, or open this one, and end");
+  app.add_flag("--steps", options.steps, "take two steps with the opened plan");
   app.add_option("--threads", options.threads, "of the plan")->required();
   app.add_option("--predict", options.predict, "predict batches of this size instead of training");
   CLI11_PARSE(app, argc, argv);

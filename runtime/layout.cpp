@@ -1,8 +1,8 @@
 #include "runtime/layout.hpp"
 
+#include <algorithm>
 #include <cctype>
 #include <cstring>
-#include <functional>
 
 #include "runtime/error.hpp"
 
@@ -32,6 +32,18 @@ struct Parsed {
   std::vector<std::size_t> outer;
   std::vector<Block> blocks;
 };
+
+/// The layout is the axes in their order, each a small letter that stands once: nothing is left to read. Most layouts
+/// are.
+bool is_canonical(const Shape& shape) {
+  if (shape.layout != shape.axes || shape.axes.size() != shape.dims.size()) return false;
+  std::uint32_t seen = 0;
+  for (const char letter : shape.axes) {
+    if (letter < 'a' || letter > 'z' || (seen >> (letter - 'a') & 1) != 0) return false;
+    seen |= std::uint32_t{1} << (letter - 'a');
+  }
+  return true;
+}
 
 Parsed parse(const Shape& shape) {
   if (shape.axes.size() != shape.dims.size()) bad(shape, "one letter for each dimension is needed");
@@ -84,18 +96,29 @@ std::vector<Loop> loops(const Shape& shape) {
   return result;
 }
 
-/// Calls visit(physical index, dense index or -1 in the padding), in physical order.
-void walk(const Shape& shape, const std::function<void(std::int64_t, std::int64_t)>& visit) {
-  const std::vector<Loop> order = loops(shape);
+/// Calls visit(physical index, dense index or -1 in the padding), in physical order. The innermost loop goes by its
+/// stride; the position is worked out once for each of its runs.
+template <class Visit>
+void walk(const Shape& shape, const Visit& visit) {
+  std::vector<Loop> order = loops(shape);
   const std::size_t rank = shape.dims.size();
+  if (rank == 0) return visit(0, 0);
+  const Loop inner = order.back();
+  order.pop_back();
   std::vector<std::int64_t> stride(rank, 1), position(order.size(), 0), index(rank, 0);
   for (std::size_t axis = rank; axis-- > 1;) stride[axis - 1] = stride[axis] * shape.dims[axis];
-  const std::int64_t count = physical_count(shape);
-  for (std::int64_t physical = 0; physical < count; ++physical) {
+  const std::int64_t count = physical_count(shape), stretch = inner.step * stride[inner.axis];
+  for (std::int64_t physical = 0; physical < count; physical += inner.extent) {
+    bool inside = true;
     std::int64_t dense = 0;
-    for (std::size_t axis = 0; axis < rank && dense >= 0; ++axis)
-      dense = index[axis] < shape.dims[axis] ? dense + index[axis] * stride[axis] : -1;
-    visit(physical, dense);
+    for (std::size_t axis = 0; axis < rank; ++axis) {
+      inside = inside && index[axis] < shape.dims[axis];
+      dense += index[axis] * stride[axis];
+    }
+    const std::int64_t left = inside ? (shape.dims[inner.axis] - index[inner.axis] + inner.step - 1) / inner.step : 0;
+    const std::int64_t real = std::min(left, inner.extent);
+    for (std::int64_t i = 0; i < real; ++i) visit(physical + i, dense + i * stretch);
+    for (std::int64_t i = real; i < inner.extent; ++i) visit(physical + i, -1);
     for (std::size_t i = order.size(); i-- > 0;) {
       index[order[i].axis] += order[i].step;
       if (++position[i] < order[i].extent) break;
@@ -107,9 +130,12 @@ void walk(const Shape& shape, const std::function<void(std::int64_t, std::int64_
 
 }  // namespace
 
-void check_layout(const Shape& shape) { parse(shape); }
+void check_layout(const Shape& shape) {
+  if (!is_canonical(shape)) parse(shape);
+}
 
 std::int64_t physical_count(const Shape& shape) {
+  if (is_canonical(shape)) return element_count(shape.dims);
   Dims extents;
   for (const Loop& loop : loops(shape)) extents.push_back(loop.extent);
   return element_count(extents);
@@ -135,7 +161,7 @@ void pack(const Shape& shape, const void* dense, void* physical) {
   }
   const auto* from = static_cast<const std::uint32_t*>(dense);
   auto* to = static_cast<std::uint32_t*>(physical);
-  walk(shape, [&](std::int64_t p, std::int64_t d) { to[p] = d < 0 ? 0 : from[d]; });
+  walk(shape, [&](std::int64_t p, std::int64_t d) { to[p] = d < 0 ? std::uint32_t{0} : from[d]; });
 }
 
 void unpack(const Shape& shape, const void* physical, void* dense) {

@@ -2,6 +2,7 @@
 // paper: every byte that a step reads must have been written last by the buffer it reads it as.
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "runtime/error.hpp"
@@ -21,31 +22,62 @@ void require(bool holds, const std::string& place, const std::string& why) {
   if (!holds) bad(place, why);
 }
 
-void check_buffer(const Buffer& buffer, std::uint64_t space, const std::string& place) {
+/// The bytes of a buffer, worked out once: to read a layout's word takes longer than all that is done with the answer.
+struct Bytes {
+  std::uint64_t begin = 0, end = 0;
+  std::uint64_t count() const { return end - begin; }
+};
+using AllBytes = std::vector<Bytes>;  ///< of a list of buffers, in its order
+
+Bytes checked_bytes(const Buffer& buffer, std::uint64_t space, const std::string& place) {
   check_layout(buffer.shape);
   const std::uint64_t bytes = byte_count(buffer);
   require(buffer.offset % 64 == 0, place, "offset is no multiple of 64");
   require(buffer.offset <= space && bytes <= space - buffer.offset, place, "it ends behind its memory");
+  return {buffer.offset, buffer.offset + bytes};
 }
 
-bool overlap(const Buffer& a, const Buffer& b) {
-  const std::uint64_t a_end = a.offset + byte_count(a), b_end = b.offset + byte_count(b);
-  return a.offset < b_end && b.offset < a_end;
+bool overlap(const Bytes& a, const Bytes& b) { return a.begin < b.end && b.begin < a.end; }
+
+std::vector<std::size_t> in_order_of_begin(const AllBytes& all) {
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return all[a].begin < all[b].begin; });
+  return order;
 }
 
-void check_store(const Plan& plan) {
+/// For each buffer, those that share bytes with it.
+std::vector<std::vector<std::size_t>> overlaps(const AllBytes& all) {
+  std::vector<std::vector<std::size_t>> found(all.size());
+  const std::vector<std::size_t> order = in_order_of_begin(all);
+  for (std::size_t i = 0; i < order.size(); ++i)
+    for (std::size_t j = i + 1; j < order.size() && all[order[j]].begin < all[order[i]].end; ++j)
+      if (overlap(all[order[i]], all[order[j]])) {
+        found[order[i]].push_back(order[j]);
+        found[order[j]].push_back(order[i]);
+      }
+  return found;
+}
+
+AllBytes check_store(const Plan& plan) {
   require(plan.store_bytes <= most_bytes, "store", "it is larger than 4 TiB");
-  std::vector<const Buffer*> sorted;
+  AllBytes all;
   for (const Buffer& buffer : plan.store) {
-    check_buffer(buffer, plan.store_bytes, "store " + buffer.name);
+    all.push_back(checked_bytes(buffer, plan.store_bytes, "store " + buffer.name));
     require(buffer.dtype == DType::f32, "store " + buffer.name, "parameters are f32");
-    sorted.push_back(&buffer);
   }
-  std::sort(sorted.begin(), sorted.end(), [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; });
-  for (std::size_t i = 1; i < sorted.size(); ++i)
-    require(!overlap(*sorted[i - 1], *sorted[i]), "store " + sorted[i]->name,
-            "it shares bytes with " + sorted[i - 1]->name);
+  const std::vector<std::size_t> order = in_order_of_begin(all);
+  for (std::size_t i = 1; i < order.size(); ++i)
+    require(!overlap(all[order[i - 1]], all[order[i]]), "store " + plan.store[order[i]].name,
+            "it shares bytes with " + plan.store[order[i - 1]].name);
+  return all;
 }
+
+/// What the checks of programs look up, worked out once for the plan.
+struct Sizes {
+  AllBytes store;
+  std::vector<std::vector<std::uint64_t>> operands;  ///< by recipe and operand; 0 for a scalar
+};
 
 void check_store_index(const Plan& plan, int buffer, const Dims& dims, const std::string& place) {
   require(buffer >= 0 && static_cast<std::size_t>(buffer) < plan.store.size(), place, "no such store buffer");
@@ -93,13 +125,13 @@ void check_schedules(const Plan& plan) {
 /// its own.
 class Replay {
  public:
-  Replay(const Plan& plan, const Program& program)
-      : plan_(plan), program_(program), valid_(program.buffers.size(), false) {
-    overlaps_.resize(program.buffers.size());
-    for (std::size_t a = 0; a < program.buffers.size(); ++a)
-      for (std::size_t b = 0; b < program.buffers.size(); ++b)
-        if (a != b && overlap(program.buffers[a], program.buffers[b])) overlaps_[a].push_back(b);
-  }
+  Replay(const Plan& plan, const Program& program, const AllBytes& store, const AllBytes& arena)
+      : plan_(plan),
+        program_(program),
+        store_(store),
+        arena_(arena),
+        valid_(program.buffers.size(), false),
+        overlaps_(overlaps(arena)) {}
 
   void run() {
     steps(program_.refresh, "refresh");
@@ -159,10 +191,10 @@ class Replay {
       if (recipe.operands[w].access == Access::read || step.operands[w].space == BufferRef::Space::scalar) continue;
       for (std::size_t r = 0; r < step.operands.size(); ++r) {
         if (r == w || step.operands[r].space != step.operands[w].space) continue;
-        const Buffer &written = buffer(step.operands[w]), &other = buffer(step.operands[r]);
+        const Bytes written = bytes(step.operands[w]), other = bytes(step.operands[r]);
         if (!overlap(written, other)) continue;
-        require(in_place(recipe, w, r) && written.offset == other.offset && byte_count(written) == byte_count(other),
-                place, written.name + " and " + other.name + " share bytes");
+        require(in_place(recipe, w, r) && written.begin == other.begin && written.end == other.end, place,
+                name(step.operands[w]) + " and " + name(step.operands[r]) + " share bytes");
       }
     }
   }
@@ -173,31 +205,38 @@ class Replay {
     return false;
   }
 
-  const Buffer& buffer(BufferRef ref) const {
-    return (ref.space == BufferRef::Space::store ? plan_.store : program_.buffers)[static_cast<std::size_t>(ref.index)];
+  const std::string& name(BufferRef ref) const {
+    return (ref.space == BufferRef::Space::store ? plan_.store : program_.buffers)[static_cast<std::size_t>(ref.index)]
+        .name;
+  }
+  const Bytes& bytes(BufferRef ref) const {
+    return (ref.space == BufferRef::Space::store ? store_ : arena_)[static_cast<std::size_t>(ref.index)];
   }
 
   const Plan& plan_;
   const Program& program_;
+  const AllBytes &store_, &arena_;
   std::vector<bool> valid_;
   std::vector<std::vector<std::size_t>> overlaps_;
 };
 
 class ProgramCheck {
  public:
-  ProgramCheck(const Plan& plan, const Program& program)
+  ProgramCheck(const Plan& plan, const Program& program, const Sizes& sizes)
       : plan_(plan),
         program_(program),
+        sizes_(sizes),
         name_(std::string(to_string(program.kind)) + " " + std::to_string(program.batch)) {}
 
   void run() {
     require(program_.batch >= 1 && program_.batch <= (std::int64_t{1} << 31), name_, "batch size out of range");
     require(program_.arena_bytes <= most_bytes, name_, "the arena is larger than 4 TiB");
-    for (const Buffer& buffer : program_.buffers) check_buffer(buffer, program_.arena_bytes, name_ + " " + buffer.name);
+    for (const Buffer& buffer : program_.buffers)
+      arena_.push_back(checked_bytes(buffer, program_.arena_bytes, name_ + " " + buffer.name));
     for (const auto* list : {&program_.refresh, &program_.compute, &program_.commit})
       for (const Step& step : *list) check_step(step);
     check_bindings();
-    Replay(plan_, program_).run();
+    Replay(plan_, program_, sizes_.store, arena_).run();
   }
 
  private:
@@ -207,17 +246,19 @@ class ProgramCheck {
     const Recipe& recipe = plan_.recipes[static_cast<std::size_t>(step.recipe)];
     require(step.operands.size() == recipe.operands.size(), place, "operands and recipe disagree");
     for (std::size_t i = 0; i < step.operands.size(); ++i)
-      check_operand(step.operands[i], recipe.operands[i], place + " " + recipe.operands[i].role);
+      check_operand(step.operands[i], recipe.operands[i], sizes_.operands[static_cast<std::size_t>(step.recipe)][i],
+                    place + " " + recipe.operands[i].role);
   }
 
-  void check_operand(BufferRef ref, const RecipeOperand& operand, const std::string& place) {
+  void check_operand(BufferRef ref, const RecipeOperand& operand, std::uint64_t bytes, const std::string& place) {
     const bool scalar = operand.shape.layout.empty();
     require(scalar == (ref.space == BufferRef::Space::scalar), place, "a scalar and a tensor are not the same");
     check_ref(ref, place);
     if (scalar) return;
-    const Buffer& buffer =
-        (ref.space == BufferRef::Space::store ? plan_.store : program_.buffers)[static_cast<std::size_t>(ref.index)];
-    require(buffer.dtype == operand.dtype && byte_count(buffer) == byte_count(operand), place,
+    const bool kept = ref.space == BufferRef::Space::store;
+    const auto at = static_cast<std::size_t>(ref.index);
+    const Buffer& buffer = (kept ? plan_.store : program_.buffers)[at];
+    require(buffer.dtype == operand.dtype && (kept ? sizes_.store : arena_)[at].count() == bytes, place,
             buffer.name + " has another type or size");
   }
 
@@ -292,6 +333,8 @@ class ProgramCheck {
 
   const Plan& plan_;
   const Program& program_;
+  const Sizes& sizes_;
+  AllBytes arena_;
   std::string name_;
 };
 
@@ -300,16 +343,18 @@ class ProgramCheck {
 void validate_plan(const Plan& plan) {
   require(plan.fingerprint.threads >= 1 && plan.fingerprint.threads <= 4096, "fingerprint", "threads out of range");
   require(plan.training.batch_size >= 1 && plan.training.epochs >= 0, "training", "batch size or epochs out of range");
+  Sizes sizes;
   for (const Recipe& recipe : plan.recipes) {
     require(recipe.threads >= 1 && recipe.threads <= 4096, "recipe " + recipe.kernel, "threads out of range");
-    for (const RecipeOperand& operand : recipe.operands)
-      if (!operand.shape.layout.empty()) byte_count(operand);  // throws where the layout does not fit
+    std::vector<std::uint64_t>& bytes = sizes.operands.emplace_back();
+    for (const RecipeOperand& operand : recipe.operands)  // throws where the layout does not fit
+      bytes.push_back(operand.shape.layout.empty() ? 0 : byte_count(operand));
     validate_recipe(recipe);
   }
-  check_store(plan);
+  sizes.store = check_store(plan);
   check_parameters(plan);
   check_schedules(plan);
-  for (const Program& program : plan.programs) ProgramCheck(plan, program).run();
+  for (const Program& program : plan.programs) ProgramCheck(plan, program, sizes).run();
 }
 
 }  // namespace weir

@@ -143,6 +143,32 @@ TEST_CASE("moving any buffer onto another that is alive is found by replay") {
   CHECK(refused > 50);
 }
 
+TEST_CASE("bytes that another buffer overwrote are found, whichever of the two begins first") {
+  const auto at = [](const char* name, std::uint64_t offset) {
+    return Buffer{name, BufferClass::activation, DType::f32, {{16, 16}, "nc", "nc"}, offset};
+  };
+  const auto arena = [](int index) { return BufferRef{BufferRef::Space::arena, index}; };
+  const Shape rows{{16, 16}, "nc", "nc"}, columns{{16, 16}, "nc", "cn"};
+  for (const std::uint64_t second : {0, 64, 512, 1024, 1536, 1984, 2048}) {  // the first: 1024 … 2048
+    Plan plan = small_plan();
+    plan.recipes = {
+        {"reorder", {{"src", Access::read, DType::f32, rows}, {"dst", Access::write, DType::f32, columns}}}};
+    Program program;
+    program.batch = 16, program.arena_bytes = 8192;
+    program.buffers = {at("x", 4096), at("first", 1024), at("second", second), at("result", 6144)};
+    program.inputs = {{"x", DType::f32, {16}, 0}};
+    program.compute = {
+        {0, {arena(0), arena(1)}, "one"}, {0, {arena(0), arena(2)}, "two"}, {0, {arena(1), arena(3)}, "3"}};
+    plan.programs = {program};
+    const std::string message = message_of([&] { validate_plan(plan); });
+    INFO(second, ": ", message);
+    if (second == 0 || second == 2048)
+      CHECK(message == accepted);
+    else
+      CHECK(message.find("it reads first, whose bytes were not written or were overwritten") != std::string::npos);
+  }
+}
+
 TEST_CASE("a plan file with any byte changed is refused or means a valid plan, and never crashes") {
   const std::string text = plan_to_json(small_plan(fixed_target(1).get()));
   std::mt19937 random(11);
