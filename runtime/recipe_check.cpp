@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include "runtime/error.hpp"
 
@@ -64,8 +65,9 @@ void reject(const Recipe& recipe, const std::string& why) {
 void check_shapes(const Recipe& recipe) {
   if (recipe.threads < 1 || recipe.threads > most_threads)
     reject(recipe, "threads must be 1 to " + std::to_string(most_threads));
+  std::unordered_set<std::string_view> roles;  // an update of many tensors has hundreds
   for (const RecipeOperand& operand : recipe.operands) {
-    if (recipe.find(operand.role) != &operand) reject(recipe, "operand " + quoted(operand.role) + " stands twice");
+    if (!roles.insert(operand.role).second) reject(recipe, "operand " + quoted(operand.role) + " stands twice");
     for (std::int64_t extent : operand.shape.dims)
       if (extent < 1 || extent > largest_extent)
         reject(recipe, "operand " + quoted(operand.role) + " has an extent that is not in 1 to 2^31 - 1");

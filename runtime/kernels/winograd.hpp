@@ -84,6 +84,7 @@ class ChunkFetch {
     share_ = std::min(chunk_tiles, grid.count - next) / 4 * image.pixel;
   }
   WEIR_INLINE void share(int part) const {
+    if (!from_) return;
     const float* from = from_ + part * share_;
     for (std::int64_t run = 0; run < runs_; ++run, from += run_step_)
       for (std::int64_t at = 0; at < share_; at += 16) __builtin_prefetch(from + at, 0, 2);
