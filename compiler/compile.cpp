@@ -121,7 +121,7 @@ std::int64_t rows_at_once(const Graph& graph, std::int64_t batch) {
     std::int64_t entries = 0;
     for (const auto* values : {&node.operands, &node.results})
       for (ValueId id : *values)
-        if (id != none && (graph.at(id).kind == ValueKind::result || graph.at(id).kind == ValueKind::input))
+        if (id != none && graph.at(id).axes.starts_with('n'))  // others are the same for all rows
           entries += element_count(graph.at(id).type.dims);
     most = std::max(most, entries);
   }
