@@ -4,75 +4,27 @@
 #include <vector>
 
 #include "runtime/target.hpp"
+#include "tests/convolution_layer.hpp"
 #include "tests/message_of.hpp"
-#include "tests/run_recipe.hpp"
 
 using namespace weir;
 using namespace weir::test;
 
 namespace {
 
-struct Layer {
-  std::int64_t n, h, w, in, out, kh, kw;
-  std::vector<std::int64_t> strides = {1, 1}, padding = {0, 0, 0, 0};
-
-  std::int64_t oh() const { return (h + padding[0] + padding[1] - kh) / strides[0] + 1; }
-  std::int64_t ow() const { return (w + padding[2] + padding[3] - kw) / strides[1] + 1; }
-  Dims source() const { return {n, h, w, in}; }
-  Dims kernel() const { return {kh, kw, in, out}; }
-  Dims result() const { return {n, oh(), ow(), out}; }
-
-  Recipe forward(int threads = 1) const {
-    return with_settings({"convolution_thin_forward",
-                          {read("src", source(), "nhwc"), read("weights", kernel(), "hwio"), read("bias", {out}, "o"),
-                           write("dst", result(), "nhwc")},
-                          {},
-                          threads});
-  }
+struct Layer : ConvolutionLayer {
+  Recipe forward(int threads = 1) const { return recipe("convolution_thin_", "forward", threads, "hwio"); }
   Recipe backward_weights(int threads = 1) const {
-    return with_settings({"convolution_thin_backward_weights",
-                          {read("src", source(), "nhwc"), read("diff_dst", result(), "nhwc"),
-                           write("diff_weights", kernel(), "hwio"), write("diff_bias", {out}, "o")},
-                          {},
-                          threads});
-  }
-
-  /// visit(source, kernel, result) for every product.
-  template <class Visit>
-  void each(const Visit& visit) const {
-    for (std::int64_t b = 0; b < n; ++b)
-      for (std::int64_t y = 0; y < oh(); ++y)
-        for (std::int64_t x = 0; x < ow(); ++x)
-          for (std::int64_t i = 0; i < kh; ++i)
-            for (std::int64_t j = 0; j < kw; ++j) {
-              const std::int64_t sy = y * strides[0] + i - padding[0], sx = x * strides[1] + j - padding[2];
-              if (sy < 0 || sy >= h || sx < 0 || sx >= w) continue;
-              for (std::int64_t c = 0; c < in; ++c)
-                for (std::int64_t o = 0; o < out; ++o)
-                  visit(static_cast<std::size_t>(((b * h + sy) * w + sx) * in + c),
-                        static_cast<std::size_t>(((i * kw + j) * in + c) * out + o),
-                        static_cast<std::size_t>(((b * oh() + y) * ow() + x) * out + o));
-            }
-  }
-
- private:
-  Recipe with_settings(Recipe recipe) const {
-    recipe.attributes.set("strides", strides);
-    recipe.attributes.set("dilation", std::vector<std::int64_t>{1, 1});
-    recipe.attributes.set("padding", padding);
-    recipe.attributes.set("groups", std::int64_t{1});
-    return recipe;
+    return recipe("convolution_thin_", "backward_weights", threads, "hwio");
   }
 };
 
 const Layer layers[] = {
-    {.n = 9, .h = 11, .w = 9, .in = 1, .out = 32, .kh = 3, .kw = 3, .padding = {1, 1, 1, 1}},
-    {.n = 2, .h = 8, .w = 17, .in = 3, .out = 16, .kh = 5, .kw = 4, .strides = {2, 3}, .padding = {0, 1, 3, 2}},
-    {.n = 1, .h = 1, .w = 1, .in = 2, .out = 16, .kh = 1, .kw = 1},
-    {.n = 5, .h = 6, .w = 7, .in = 4, .out = 48, .kh = 2, .kw = 3, .strides = {1, 2}},
+    {{.n = 9, .h = 11, .w = 9, .in = 1, .out = 32, .kh = 3, .kw = 3, .padding = {1, 1, 1, 1}}},
+    {{.n = 2, .h = 8, .w = 17, .in = 3, .out = 16, .kh = 5, .kw = 4, .strides = {2, 3}, .padding = {0, 1, 3, 2}}},
+    {{.n = 1, .h = 1, .w = 1, .in = 2, .out = 16, .kh = 1, .kw = 1}},
+    {{.n = 5, .h = 6, .w = 7, .in = 4, .out = 48, .kh = 2, .kw = 3, .strides = {1, 2}}},
 };
-
-std::vector<double> zeros(std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); }
 
 std::string refusal(const Recipe& recipe) {
   return message_of([&] { validate_recipe(recipe); });
@@ -85,10 +37,7 @@ TEST_CASE("a convolution over few channels gives what naive loops give, whatever
     for (const bool relu : {false, true}) {
       const Values x = numbers(element_count(l.source())), w = numbers(element_count(l.kernel()), 1),
                    b = numbers(l.out, 2);
-      std::vector<double> expected = zeros(element_count(l.result()));
-      for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = b[i % b.size()];
-      l.each([&](auto s, auto k, auto r) { expected[r] += double{x[s]} * w[k]; });
-      for (double& value : expected) value = relu ? std::max(value, 0.0) : value;
+      const std::vector<double> expected = l.results(x, w, b, relu);
       std::vector<Values> results;
       for (const int threads : {1, 2, 3}) {
         Recipe recipe = l.forward(threads);
@@ -103,9 +52,7 @@ TEST_CASE("a convolution over few channels gives what naive loops give, whatever
 TEST_CASE("the gradients of a convolution over few channels are what naive loops give, whatever the threads") {
   for (const Layer& l : layers) {
     const Values x = numbers(element_count(l.source())), g = numbers(element_count(l.result()), 1);
-    std::vector<double> by_kernel = zeros(element_count(l.kernel())), by_bias = zeros(l.out);
-    l.each([&](auto s, auto k, auto r) { by_kernel[k] += double{x[s]} * g[r]; });
-    for (std::size_t i = 0; i < g.size(); ++i) by_bias[i % by_bias.size()] += g[i];
+    const std::vector<double> by_kernel = l.gradient_of_kernel(x, g), by_bias = l.gradient_of_bias(g);
     std::vector<Values> results;
     for (const int threads : {1, 2, 3}) {
       Run run(l.backward_weights(threads));
@@ -152,10 +99,8 @@ TEST_CASE("a recipe of a convolution over few channels that does not hold togeth
 
 TEST_CASE("the machine's target takes our kernels for few channels and whole strips of filters alone") {
   const auto target = host_target(1);
-  const auto kernel_of = [&](Layer layer, const char* post_op) {
-    Recipe open = layer.forward();
-    open.kernel = "convolution_forward";
-    open.operands[1].shape.layout = "any";
+  const auto kernel_of = [&](const Layer& layer, const char* post_op) {
+    Recipe open = layer.open("forward");
     if (*post_op) open.attributes.set("post_op", std::string(post_op));
     return target->close(open).kernel;
   };

@@ -1,4 +1,4 @@
-// What attention and its gradient share: the recipe's operands, and products of small matrices.
+// What attention and its gradient share: the recipe's operands, and matrices turned.
 //
 // Queries are [batch, times, heads, key size], keys and values [batch, sources, heads, size], probabilities [batch,
 // heads, times, sources]. Each head of each sample is computed by one thread, so no sum depends on their number.
@@ -7,10 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
-#include "runtime/kernels/dispatch.hpp"
-#include "runtime/kernels/lanes.hpp"
+#include "runtime/kernels/matrix_product.hpp"
 #include "runtime/recipe_check.hpp"
 
 namespace weir::kernels {
@@ -46,66 +44,7 @@ inline void check_attention(const Recipe& recipe, std::string_view like_value) {
   expect(like_value, {query[0], query[1], query[2], value[3]});
 }
 
-/// A matrix whose entry (i, j) lies at data[i · row + j · column].
-struct Matrix {
-  const float* data;
-  std::int64_t row, column = 1;
-};
-
 constexpr std::int64_t lanes = 16;
-
-/// c = a · b by tiles of `tall` rows and two vectors of `width` columns, or one; the rows of b and c lie together.
-template <int tall, int width>
-struct MatrixProduct {
-  using Vector = typename Lanes<width>::Vector;
-
-  /// c [m, n] = a [m, depth] · b [depth, n].
-  WEIR_INLINE static void run(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t m, std::int64_t n,
-                              std::int64_t depth) {
-    std::int64_t j = 0;
-    for (; j + 2 * width <= n; j += 2 * width) columns<2>(a, {b.data + j, b.row}, c + j, c_row, m, depth);
-    for (; j + width <= n; j += width) columns<1>(a, {b.data + j, b.row}, c + j, c_row, m, depth);
-    for (std::int64_t i = 0; j < n && i < m; ++i)
-      edge({a.data + i * a.row, a.row, a.column}, {b.data + j, b.row}, c + i * c_row + j, n - j, depth);
-  }
-
- private:
-  template <int vectors>
-  WEIR_INLINE static void columns(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t m,
-                                  std::int64_t depth) {
-    std::int64_t i = 0;
-    for (; i + tall <= m; i += tall)
-      tile<tall, vectors>({a.data + i * a.row, a.row, a.column}, b, c + i * c_row, c_row, depth);
-    for (; i < m; ++i) tile<1, vectors>({a.data + i * a.row, a.row, a.column}, b, c + i * c_row, c_row, depth);
-  }
-  template <int rows, int vectors>
-  WEIR_INLINE static void tile(Matrix a, Matrix b, float* c, std::int64_t c_row, std::int64_t depth) {
-    Vector sums[rows][vectors] = {};
-    const float *left = a.data, *right = b.data;
-    for (std::int64_t p = 0; p < depth; ++p, left += a.column, right += b.row) {
-      Vector line[vectors];
-      WEIR_UNROLL
-      for (int j = 0; j < vectors; ++j) std::memcpy(&line[j], right + j * width, sizeof(Vector));
-      WEIR_UNROLL
-      for (int i = 0; i < rows; ++i) {
-        WEIR_UNROLL
-        for (int j = 0; j < vectors; ++j) sums[i][j] += left[i * a.row] * line[j];
-      }
-    }
-    WEIR_UNROLL
-    for (int i = 0; i < rows; ++i) {
-      WEIR_UNROLL
-      for (int j = 0; j < vectors; ++j) std::memcpy(c + i * c_row + j * width, &sums[i][j], sizeof(Vector));
-    }
-  }
-  /// The columns that are left over.
-  WEIR_INLINE static void edge(Matrix a, Matrix b, float* c, std::int64_t count, std::int64_t depth) {
-    float sums[width] = {};
-    for (std::int64_t p = 0; p < depth; ++p)
-      for (std::int64_t j = 0; j < count; ++j) sums[j] += a.data[p * a.column] * b.data[p * b.row + j];
-    std::copy_n(sums, count, c);
-  }
-};
 
 /// to [columns, rows] = from [rows, columns] transposed.
 WEIR_INLINE void transpose(Matrix from, std::int64_t rows, std::int64_t columns, float* to) {
@@ -122,9 +61,9 @@ WEIR_INLINE void transpose(Matrix from, std::int64_t rows, std::int64_t columns,
 template <template <class> class Loop, class... Arguments>
 void with_products(Arguments... arguments) {
 #if defined(__x86_64__)
-  if (instructions() == Instructions::avx512) return call_avx512(Loop<MatrixProduct<8, 16>>{}, arguments...);
+  if (instructions() == Instructions::avx512) return call_avx512(Loop<MatrixProduct<16>>{}, arguments...);
 #endif
-  dispatch(Loop<MatrixProduct<4, 8>>{}, arguments...);
+  dispatch(Loop<MatrixProduct<8>>{}, arguments...);
 }
 
 }  // namespace weir::kernels

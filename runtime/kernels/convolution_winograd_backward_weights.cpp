@@ -35,35 +35,29 @@ struct WeightsChunk {
                               float* sums) const {
     const WeightsWork& work = *shared;
     float* const gradients = room + work.in.part_values();
-    spread(work, first, count, room, gradients);
+    spread_image<width>(work.in, work.grid, work.src, first, count, room);
+    spread_gradients(work, first, count, gradients);
     const std::int64_t ins = work.in.channels, outs = work.out.channels;
     const ChunkFetch fetch(work.in, work.grid, work.src, first + count),
         fetch_gradients(work.out, work.grid, work.diff_dst, first + count);
     for (int part = 0; part < winograd_parts; ++part) {
       fetch.share(part);
       fetch_gradients.share(part);
-      PartProducts<width>{}({room + part * work.in.part_step(), 1, ins, gradients + part * work.out.part_step(),
-                             sums + part * work.kernel_step(), ins, outs, count, true});
+      MatrixProduct<width>::run({room + part * work.in.part_step(), 1, ins},
+                                {gradients + part * work.out.part_step(), outs}, sums + part * work.kernel_step(), outs,
+                                ins, outs, count, true);
     }
     if (work.diff_bias) add_bias(gradients + sum_part * work.out.part_step(), outs, count, sums + work.bias_place());
   }
 
  private:
-  WEIR_INLINE static void spread(const WeightsWork& work, std::int64_t first, std::int64_t count, float* parts,
-                                 float* gradients) {
+  WEIR_INLINE static void spread_gradients(const WeightsWork& work, std::int64_t first, std::int64_t count,
+                                           float* parts) {
     TilePlace place(work.grid, first);
     for (std::int64_t tile = 0; tile < count; ++tile, place.step(work.grid)) {
-      const TilePixels<4, width> pixels(work.in, 2 * place.row - work.grid.top, 2 * place.column - work.grid.left);
-      const float* image = work.src + place.image * work.in.image;
-      float* to = parts + tile * work.in.channels;
-      for (std::int64_t c = 0; c < work.in.channels; c += width, image += work.in.vector, to += width) {
-        Vector d[4][4];
-        pixels.load(image, d);
-        Vectors::spread_input(d, to, work.in.part_step());
-      }
       const TilePixels<2, width> results(work.out, 2 * place.row, 2 * place.column);
-      image = work.diff_dst + place.image * work.out.image;
-      to = gradients + tile * work.out.channels;
+      const float* image = work.diff_dst + place.image * work.out.image;
+      float* to = parts + tile * work.out.channels;
       for (std::int64_t c = 0; c < work.out.channels; c += width, image += work.out.vector, to += width) {
         Vector y[2][2];
         results.load(image, y);
@@ -164,7 +158,7 @@ class ConvolutionWinogradBackwardWeights final : public Executable {
           join(joint, part * work_.kernel_step() + first * row, (last - first) * row);
         if (index == 0) join(joint, work_.bias_place(), row);
       }
-      with_lanes<WeightsGather>(first, last, static_cast<const float*>(sums_));
+      dispatch_lanes<WeightsGather>(lanes_, &work_, first, last, static_cast<const float*>(sums_));
     });
     if (work_.diff_bias) std::copy_n(sums_ + work_.bias_place(), row, work_.diff_bias);
   }
@@ -204,17 +198,8 @@ class ConvolutionWinogradBackwardWeights final : public Executable {
     std::fill_n(sums, work_.share_values(), 0.0f);
     const std::int64_t chunks = work_.grid.chunks();
     for (std::int64_t chunk = chunks * share / shares_; chunk < chunks * (share + 1) / shares_; ++chunk)
-      with_lanes<WeightsChunk>(chunk * chunk_tiles, std::min(chunk_tiles, work_.grid.count - chunk * chunk_tiles), room,
-                               sums);
-  }
-
-  template <template <int> class Loop, class... Arguments>
-  void with_lanes(Arguments... arguments) const {
-    const WeightsWork* const work = &work_;
-    if (lanes_ == 16)
-      dispatch(Loop<16>{}, work, arguments...);
-    else
-      dispatch(Loop<8>{}, work, arguments...);
+      dispatch_lanes<WeightsChunk>(lanes_, &work_, chunk * chunk_tiles,
+                                   std::min(chunk_tiles, work_.grid.count - chunk * chunk_tiles), room, sums);
   }
 
   int lanes_, threads_;

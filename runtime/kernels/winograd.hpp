@@ -16,8 +16,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "runtime/kernels/dispatch.hpp"
-#include "runtime/kernels/lanes.hpp"
+#include "runtime/kernels/matrix_product.hpp"
 #include "runtime/recipe_check.hpp"
 
 namespace weir::kernels {
@@ -41,7 +40,7 @@ struct TileImage {
     image = height * width * channels;
     vector = blocked ? height * row : lanes;
   }
-  /// What the tiles from `place` on cover lies in so many runs, each so far behind the one before.
+  /// Neighbouring pixels lie in one run of memory, or in so many, a vector of channels each.
   std::int64_t runs() const { return pixel == channels ? 1 : channels / pixel; }
   std::int64_t part_step() const { return distinct_step(chunk_tiles * channels); }
   std::int64_t part_values() const { return winograd_parts * part_step(); }
@@ -246,64 +245,23 @@ struct TilePixels {
   bool inside_, rows_[size], columns_[size];
 };
 
-/// c [rows, columns] (+)= a [rows, depth] · b [depth, columns]; the rows of b and c lie together.
-struct PartProduct {
-  const float* a;
-  std::int64_t a_row, a_depth;
-  const float* b;
-  float* c;
-  std::int64_t rows, columns, depth;
-  bool adds;
-};
-
+/// The parts of tiles [first, first + count) of an image.
 template <int width>
-struct PartProducts {
+WEIR_INLINE void spread_image(const TileImage& image, const TileGrid& grid, const float* data, std::int64_t first,
+                              std::int64_t count, float* parts) {
   using Vectors = TileVectors<width>;
-  using Vector = typename Vectors::Vector;
-  static constexpr int tall = width == 16 ? 8 : 4;  ///< rows of a tile: its sums fill half of the registers
-
-  WEIR_INLINE void operator()(const PartProduct& p) const {
-    std::int64_t column = 0;
-    for (; column + 2 * width <= p.columns; column += 2 * width) strip<2>(p, column);
-    for (; column < p.columns; column += width) strip<1>(p, column);
-  }
-
- private:
-  template <int vectors>
-  WEIR_INLINE static void strip(const PartProduct& p, std::int64_t column) {
-    std::int64_t row = 0;
-    for (; row + tall <= p.rows; row += tall) tile<tall, vectors>(p, row, column);
-    for (; row < p.rows; ++row) tile<1, vectors>(p, row, column);
-  }
-  template <int rows, int vectors>
-  WEIR_INLINE static void tile(const PartProduct& p, std::int64_t row, std::int64_t column) {
-    Vector sums[rows][vectors] = {};
-    const float *a = p.a + row * p.a_row, *b = p.b + column;
-    for (std::int64_t k = 0; k < p.depth; ++k, a += p.a_depth, b += p.columns) {
-      Vector line[vectors];
-      WEIR_UNROLL
-      for (int j = 0; j < vectors; ++j) Vectors::load(b + j * width, line[j]);
-      WEIR_UNROLL
-      for (int i = 0; i < rows; ++i) {
-        WEIR_UNROLL
-        for (int j = 0; j < vectors; ++j) sums[i][j] += a[i * p.a_row] * line[j];
-      }
-    }
-    float* const c = p.c + row * p.columns + column;
-    WEIR_UNROLL
-    for (int i = 0; i < rows; ++i) {
-      WEIR_UNROLL
-      for (int j = 0; j < vectors; ++j) {
-        if (p.adds) {
-          Vector before;
-          Vectors::load(c + i * p.columns + j * width, before);
-          sums[i][j] += before;
-        }
-        Vectors::store(c + i * p.columns + j * width, sums[i][j]);
-      }
+  TilePlace place(grid, first);
+  for (std::int64_t tile = 0; tile < count; ++tile, place.step(grid)) {
+    const TilePixels<4, width> pixels(image, 2 * place.row - grid.top, 2 * place.column - grid.left);
+    const float* from = data + place.image * image.image;
+    float* to = parts + tile * image.channels;
+    for (std::int64_t c = 0; c < image.channels; c += width, from += image.vector, to += width) {
+      typename Vectors::Vector d[4][4];
+      pixels.load(from, d);
+      Vectors::spread_input(d, to, image.part_step());
     }
   }
-};
+}
 
 /// Channels that stand side by side in vectors: the block of a blocked layout, else as many as this machine's vectors
 /// take of all channels.
@@ -311,6 +269,15 @@ inline int winograd_lanes(const Shape& one, const Shape& other) {
   if (one.layout == "nChw8c") return 8;
   if (one.layout == "nChw16c") return 16;
   return one.dims[3] % 16 == 0 && other.dims[3] % 16 == 0 && instructions() == Instructions::avx512 ? 16 : 8;
+}
+
+/// Loop<lanes> with these arguments.
+template <template <int> class Loop, class... Arguments>
+void dispatch_lanes(int lanes, Arguments... arguments) {
+  if (lanes == 16)
+    dispatch(Loop<16>{}, arguments...);
+  else
+    dispatch(Loop<8>{}, arguments...);
 }
 
 inline constexpr std::int64_t winograd_block = 8;  ///< channels come in whole vectors of so many

@@ -67,31 +67,18 @@ struct WinogradChunk {
                               float* room) const {
     const WinogradWork& work = *shared;
     float* const results = room + work.in.part_values();
-    spread(work, first, count, room);
+    spread_image<width>(work.in, work.grid, work.from, first, count, room);
     const std::int64_t ins = work.in.channels, outs = work.out.channels;
     const ChunkFetch fetch(work.in, work.grid, work.from, first + count);
     for (int part = 0; part < winograd_parts; ++part) {
       fetch.share(part);
-      PartProducts<width>{}({room + part * work.in.part_step(), ins, 1, kernel + part * work.kernel_step(),
-                             results + part * work.out.part_step(), count, outs, ins, false});
+      MatrixProduct<width>::run({room + part * work.in.part_step(), ins}, {kernel + part * work.kernel_step(), outs},
+                                results + part * work.out.part_step(), outs, count, outs, ins);
     }
     gather(work, first, count, results);
   }
 
  private:
-  WEIR_INLINE static void spread(const WinogradWork& work, std::int64_t first, std::int64_t count, float* parts) {
-    TilePlace place(work.grid, first);
-    for (std::int64_t tile = 0; tile < count; ++tile, place.step(work.grid)) {
-      const TilePixels<4, width> pixels(work.in, 2 * place.row - work.grid.top, 2 * place.column - work.grid.left);
-      const float* image = work.from + place.image * work.in.image;
-      float* to = parts + tile * work.in.channels;
-      for (std::int64_t c = 0; c < work.in.channels; c += width, image += work.in.vector, to += width) {
-        Vector d[4][4];
-        pixels.load(image, d);
-        Vectors::spread_input(d, to, work.in.part_step());
-      }
-    }
-  }
   WEIR_INLINE static void gather(const WinogradWork& work, std::int64_t first, std::int64_t count, const float* parts) {
     TilePlace place(work.grid, first);
     for (std::int64_t tile = 0; tile < count; ++tile, place.step(work.grid)) {
@@ -114,7 +101,7 @@ struct WinogradChunk {
   }
 };
 
-/// Roles of the image that is read and of the one that is written.
+/// in, out: the roles of the image that is read and of the one that is written.
 class WinogradProduct final : public Executable {
  public:
   WinogradProduct(const Recipe& recipe, std::span<void* const> buffers, std::string_view in, std::string_view out)
@@ -133,10 +120,10 @@ class WinogradProduct final : public Executable {
       const std::int64_t chunks = work_.grid.chunks();
       float* const parts = rooms_ + index * room_values(work_.in, work_.out);
       float* const room = parts + kernel_values(work_.in, work_.out);
-      with_lanes<KernelSpread>(parts);
+      dispatch_lanes<KernelSpread>(lanes_, &work_, parts);
       for (std::int64_t chunk = chunks * index / team; chunk < chunks * (index + 1) / team; ++chunk)
-        with_lanes<WinogradChunk>(static_cast<const float*>(parts), chunk * chunk_tiles,
-                                  std::min(chunk_tiles, work_.grid.count - chunk * chunk_tiles), room);
+        dispatch_lanes<WinogradChunk>(lanes_, &work_, static_cast<const float*>(parts), chunk * chunk_tiles,
+                                      std::min(chunk_tiles, work_.grid.count - chunk * chunk_tiles), room);
     });
   }
 
@@ -164,15 +151,6 @@ class WinogradProduct final : public Executable {
         TileGrid(from.dims[0], result, backward ? 2 - padding[0] : padding[0], backward ? 2 - padding[2] : padding[2]),
         recipe.attributes.has("post_op"),
         backward};
-  }
-
-  template <template <int> class Loop, class... Arguments>
-  void with_lanes(Arguments... arguments) const {
-    const WinogradWork* const work = &work_;
-    if (lanes_ == 16)
-      dispatch(Loop<16>{}, work, arguments...);
-    else
-      dispatch(Loop<8>{}, work, arguments...);
   }
 
   int lanes_, threads_;
