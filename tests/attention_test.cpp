@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "compiler/verify.hpp"
 #include "runtime/error.hpp"
@@ -14,6 +15,7 @@
 namespace weir {
 namespace {
 
+using test::difference;
 using test::numbers;
 using test::read;
 using test::Run;
@@ -54,7 +56,83 @@ Run& filled(Run& run) {
   return run;
 }
 
-constexpr Sizes sizes[] = {{1, 1, 1, 1, 1, 1}, {2, 3, 5, 2, 4, 3}, {1, 7, 33, 3, 17, 16}, {3, 64, 64, 4, 32, 32}};
+constexpr Sizes sizes[] = {
+    {1, 1, 1, 1, 1, 1}, {2, 3, 5, 2, 4, 3}, {1, 7, 33, 3, 17, 16}, {1, 9, 12, 2, 21, 13}, {3, 64, 64, 4, 32, 32}};
+
+/// Entry by entry, in double.
+struct Naive {
+  struct Gradients {
+    std::vector<double> query, key, value;
+  };
+
+  Naive(const Sizes& size, Values q, Values k, Values v, bool causal)
+      : n(size), query(std::move(q)), key(std::move(k)), value(std::move(v)) {
+    probabilities.resize(static_cast<std::size_t>(n.batch * n.heads * n.times * n.sources));
+    dst.resize(static_cast<std::size_t>(n.batch * n.times * n.heads * n.value));
+    each_time([&](std::int64_t b, std::int64_t h, std::int64_t t) {
+      const std::int64_t seen = causal ? std::min(t + 1, n.sources) : n.sources;
+      double sum = 0;
+      for (std::int64_t s = 0; s < seen; ++s) {
+        double score = 0;
+        for (std::int64_t i = 0; i < n.key; ++i)
+          score += double{query[at(b, t, h, i, n.times, n.key)]} * key[at(b, s, h, i, n.sources, n.key)];
+        sum += probabilities[p(b, h, t, s)] = std::exp(score * scale());
+      }
+      for (std::int64_t s = 0; s < seen; ++s) {
+        probabilities[p(b, h, t, s)] /= sum;
+        for (std::int64_t i = 0; i < n.value; ++i)
+          dst[at(b, t, h, i, n.times, n.value)] +=
+              probabilities[p(b, h, t, s)] * value[at(b, s, h, i, n.sources, n.value)];
+      }
+    });
+  }
+
+  Gradients gradients(const Values& d_dst) const {
+    Gradients d{std::vector<double>(query.size()), std::vector<double>(key.size()), std::vector<double>(value.size())};
+    each_time([&](std::int64_t b, std::int64_t h, std::int64_t t) {
+      std::vector<double> by_probability(static_cast<std::size_t>(n.sources));
+      double mean = 0;
+      for (std::int64_t s = 0; s < n.sources; ++s)
+        for (std::int64_t i = 0; i < n.value; ++i) {
+          const double slope = d_dst[at(b, t, h, i, n.times, n.value)];
+          const std::size_t source = at(b, s, h, i, n.sources, n.value);
+          d.value[source] += probabilities[p(b, h, t, s)] * slope;
+          by_probability[static_cast<std::size_t>(s)] += slope * value[source];
+          mean += probabilities[p(b, h, t, s)] * slope * value[source];
+        }
+      for (std::int64_t s = 0; s < n.sources; ++s) {
+        const double by_score =
+            scale() * probabilities[p(b, h, t, s)] * (by_probability[static_cast<std::size_t>(s)] - mean);
+        for (std::int64_t i = 0; i < n.key; ++i) {
+          const std::size_t q = at(b, t, h, i, n.times, n.key), k = at(b, s, h, i, n.sources, n.key);
+          d.query[q] += by_score * key[k];
+          d.key[k] += by_score * query[q];
+        }
+      }
+    });
+    return d;
+  }
+
+  Sizes n;
+  Values query, key, value;
+  std::vector<double> probabilities, dst;
+
+ private:
+  double scale() const { return 1 / std::sqrt(static_cast<double>(n.key)); }
+  std::size_t at(std::int64_t b, std::int64_t row, std::int64_t h, std::int64_t i, std::int64_t rows,
+                 std::int64_t size) const {
+    return static_cast<std::size_t>(((b * rows + row) * n.heads + h) * size + i);
+  }
+  std::size_t p(std::int64_t b, std::int64_t h, std::int64_t t, std::int64_t s) const {
+    return static_cast<std::size_t>(((b * n.heads + h) * n.times + t) * n.sources + s);
+  }
+  template <class Body>
+  void each_time(const Body& body) const {
+    for (std::int64_t b = 0; b < n.batch; ++b)
+      for (std::int64_t h = 0; h < n.heads; ++h)
+        for (std::int64_t t = 0; t < n.times; ++t) body(b, h, t);
+  }
+};
 
 std::string refusal(const Recipe& recipe) {
   return message_of([&] { validate_recipe(recipe); });
@@ -91,6 +169,27 @@ TEST_CASE("probabilities of a row sum to 1, and a causal time gives none to late
         }
         CHECK(sum == doctest::Approx(1).epsilon(1e-5));
       }
+    }
+}
+
+TEST_CASE("attention and its gradient are what naive loops in double give") {
+  for (const Sizes& n : sizes)
+    for (bool causal : {false, true}) {
+      CAPTURE(n.sources);
+      Run run(forward(n, causal));
+      filled(run).run();
+      const Naive naive(n, run.get("query"), run.get("key"), run.get("value"), causal);
+      CHECK(difference(run.get("probabilities"), naive.probabilities) < 2e-6);
+      CHECK(difference(run.get("dst"), naive.dst) < 2e-6);
+      if (causal) continue;  // the gradient of a probability of 0 is 0 by itself
+      Run back(backward(n));
+      filled(back).set("probabilities", run.get("probabilities"));
+      const Values d_dst = back.get("d_dst");
+      back.set("query", run.get("query")).set("key", run.get("key")).set("value", run.get("value")).run();
+      const Naive::Gradients expected = naive.gradients(d_dst);
+      CHECK(difference(back.get("d_query"), expected.query) < 4e-6);
+      CHECK(difference(back.get("d_key"), expected.key) < 4e-6);
+      CHECK(difference(back.get("d_value"), expected.value) < 4e-6);
     }
 }
 

@@ -238,6 +238,7 @@ TEST_CASE("a prediction runs so many rows at once as stay in the caches") {
   CHECK(
       plan->find(ProgramKind::predict, 4));  // 2 MiB a row: 5 would fit into 10 MiB, but leave a slice of 2 at the end
   CHECK(plan->find(ProgramKind::predict, 32) == nullptr);
+  CHECK(compiled(large, {.batch_sizes = {24}})->find(ProgramKind::predict, 4));  // not 3, which leaves as few
   CHECK(compiled(large, {.batch_sizes = {6}})->find(ProgramKind::predict, 3));
   CHECK(compiled(large, {.batch_sizes = {1}})->find(ProgramKind::predict, 1));
 }

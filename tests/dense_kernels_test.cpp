@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "runtime/kernels/matrix_product.hpp"
 #include "runtime/kernels/small_product.hpp"
 #include "runtime/target.hpp"
 #include "tests/message_of.hpp"
@@ -151,6 +152,27 @@ TEST_CASE("every instruction set of this machine computes the same product, each
   CHECK(wide == narrow);
 }
 #endif
+
+TEST_CASE("a product of near matrices covers every row and column, and adds to what is there where it shall") {
+  const std::int64_t rows = 11, columns = 2 * 16 + 8 + 3, depth = 5;
+  const Values a = numbers(depth * rows), b = numbers(depth * columns, 1), before = numbers(rows * columns, 2);
+  for (const bool adds : {false, true}) {
+    std::vector<double> expected(before.begin(), before.end());
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) {
+        double& entry = expected[static_cast<std::size_t>(i * columns + j)];
+        if (!adds) entry = 0;
+        for (std::int64_t k = 0; k < depth; ++k)
+          entry += double{a[static_cast<std::size_t>(k * rows + i)]} * b[static_cast<std::size_t>(k * columns + j)];
+      }
+    const kernels::Matrix turned{a.data(), 1, rows}, plain{b.data(), columns};
+    Values wide = before, narrow = before;
+    kernels::MatrixProduct<16>::run(turned, plain, wide.data(), columns, rows, columns, depth, adds);
+    kernels::MatrixProduct<8>::run(turned, plain, narrow.data(), columns, rows, columns, depth, adds);
+    CHECK(difference(wide, expected) < 1e-6);
+    CHECK(difference(narrow, expected) < 1e-6);
+  }
+}
 
 TEST_CASE("relu in a small dense layer keeps what is not a number") {
   const Layer l{3, 2, 5};

@@ -1,4 +1,6 @@
 // Layout words: our packing against oneDNN's reorders for every word the library knows, and words that are none.
+#include <algorithm>
+
 #include "runtime/error.hpp"
 #include "runtime/onednn/host_target.hpp"
 #include "runtime/onednn/layout_words.hpp"
@@ -79,6 +81,15 @@ TEST_CASE("dense is the canonical order up to axes of extent 1") {
   CHECK(is_dense({{2, 3, 4, 1}, "nhwc", "nchw"}));
   CHECK_FALSE(is_dense({{2, 3, 4, 16}, "nhwc", "nChw16c"}));
   CHECK(is_dense({{}, "", ""}));
+}
+
+TEST_CASE("packing fills the padding with zeros, whatever was there") {
+  const Shape shape{{2, 3, 2, 11}, "nhwc", "nChw8c"};
+  const Values dense = numbers(element_count(shape.dims));
+  Values packed(static_cast<std::size_t>(physical_count(shape)), 7.0f);
+  pack(shape, dense.data(), packed.data());
+  CHECK(std::count(packed.begin(), packed.end(), 0.0f) == 2 * 3 * 2 * 5);
+  CHECK(std::count(packed.begin(), packed.end(), 7.0f) == 0);
 }
 
 TEST_CASE("padding counts in the physical size") {
