@@ -263,24 +263,25 @@ WEIR_INLINE void spread_image(const TileImage& image, const TileGrid& grid, cons
   }
 }
 
-/// Channels that stand side by side in vectors: the block of a blocked layout, else as many as this machine's vectors
-/// take of all channels.
+inline constexpr int winograd_block = 8;  ///< channels come in whole vectors of so many
+
+/// Channels that stand side by side in vectors: as many as this machine takes, where both images have whole ones.
 inline int winograd_lanes(const Shape& one, const Shape& other) {
-  if (one.layout == "nChw8c") return 8;
-  if (one.layout == "nChw16c") return 16;
-  return one.dims[3] % 16 == 0 && other.dims[3] % 16 == 0 && instructions() == Instructions::avx512 ? 16 : 8;
+#if defined(__x86_64__)
+  const bool blocked = one.layout != one.axes;
+  if (!blocked && one.dims[3] % 16 == 0 && other.dims[3] % 16 == 0 && instructions() == Instructions::avx512) return 16;
+#endif
+  return winograd_block;
 }
 
 /// Loop<lanes> with these arguments.
 template <template <int> class Loop, class... Arguments>
 void dispatch_lanes(int lanes, Arguments... arguments) {
-  if (lanes == 16)
-    dispatch(Loop<16>{}, arguments...);
-  else
-    dispatch(Loop<8>{}, arguments...);
+#if defined(__x86_64__)
+  if (lanes == 16) return call_avx512(Loop<16>{}, arguments...);
+#endif
+  dispatch(Loop<winograd_block>{}, arguments...);
 }
-
-inline constexpr std::int64_t winograd_block = 8;  ///< channels come in whole vectors of so many
 
 /// Of all three: images "nhwc" or blocked alike, the kernel "hwio" of 3 × 3, steps of one pixel.
 inline void check_winograd(const Recipe& recipe, std::string_view in, std::string_view kernel, std::string_view out) {
@@ -289,9 +290,8 @@ inline void check_winograd(const Recipe& recipe, std::string_view in, std::strin
   check_dense(recipe, kernel);
   if (image.axes != "nhwc" || result.axes != "nhwc" || weights.axes != "hwio")
     reject(recipe, "images must have axes \"nhwc\" and the kernel \"hwio\"");
-  const bool known = image.layout == "nhwc" || image.layout == "nChw8c" || image.layout == "nChw16c";
-  if (!known || image.layout != result.layout)
-    reject(recipe, "both images must be in the layout \"nhwc\", \"nChw8c\" or \"nChw16c\"");
+  if ((image.layout != "nhwc" && image.layout != "nChw8c") || image.layout != result.layout)
+    reject(recipe, "both images must be in the layout \"nhwc\" or \"nChw8c\"");
   integers_setting(recipe, "strides", 2, 1, 1);
   integers_setting(recipe, "dilation", 2, 1, 1);
   integer_setting(recipe, "groups", 1, 1);
@@ -302,9 +302,8 @@ inline void check_winograd(const Recipe& recipe, std::string_view in, std::strin
       reject(recipe, "window and padding do not lead from one image to the other");
   if (image.dims[0] != result.dims[0] || weights.dims[2] != image.dims[3] || weights.dims[3] != result.dims[3])
     reject(recipe, "the kernel's channels do not fit those of the images");
-  const std::int64_t block = image.layout == "nChw16c" ? 16 : winograd_block;
-  if (image.dims[3] % block != 0 || result.dims[3] % block != 0)
-    reject(recipe, "the channels must be a multiple of " + std::to_string(block));
+  if (image.dims[3] % winograd_block != 0 || result.dims[3] % winograd_block != 0)
+    reject(recipe, "the channels must be a multiple of " + std::to_string(winograd_block));
 }
 
 inline void check_scratch(const Recipe& recipe, std::int64_t bytes) {
