@@ -126,13 +126,20 @@ Distribution distribution_of(const Initializer& initializer, const Dims& dims) {
 
 void fill(std::span<float> values, const Distribution& from, std::uint64_t key) {
   using Kind = Distribution::Kind;
-  if (from.kind == Kind::uniform) fill_uniform(values, key, 0, 0);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    double value = from.a;
-    if (from.kind == Kind::uniform) value += (from.b - from.a) * values[i];
-    if (from.kind == Kind::normal) value += from.b * normal(key, 0, i);
-    if (from.kind == Kind::truncated_normal) value += from.b * truncated_normal(key, i);
-    values[i] = static_cast<float>(value);
+  const double a = from.a, b = from.b;
+  switch (from.kind) {
+    case Kind::constant:
+      std::fill(values.begin(), values.end(), static_cast<float>(a));
+      return;
+    case Kind::uniform:
+      fill_uniform(values, key, 0, 0);
+      for (float& value : values) value = static_cast<float>(a + (b - a) * value);
+      return;
+    case Kind::normal:
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(a + b * normal(key, 0, i));
+      return;
+    case Kind::truncated_normal:
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(a + b * truncated_normal(key, i));
   }
 }
 

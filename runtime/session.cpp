@@ -132,6 +132,8 @@ struct Session::State {
 
   void prepare(ReadyProgram& ready) {
     if (ready.ready) return;
+    store.wait();
+    arena.wait();
     const std::pair<const std::vector<Step>*, StepList*> lists[] = {{&ready.program->refresh, &ready.refresh},
                                                                     {&ready.program->compute, &ready.compute},
                                                                     {&ready.program->commit, &ready.commit}};

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 #include <set>
+#include <type_traits>
 
 #include "runtime/error.hpp"
 #include "runtime/kernel.hpp"
@@ -18,8 +19,14 @@ constexpr std::uint64_t most_bytes = std::uint64_t{1} << 42;
   throw Error(ErrorCode::invalid_data, "plan: " + place + ": " + why + "; compile the specification again");
 }
 
-void require(bool holds, const std::string& place, const std::string& why) {
-  if (!holds) bad(place, why);
+/// Texts that have to be put together come as functions: a plan that holds needs none of them.
+std::string text_of(const std::string& text) { return text; }
+template <class Make>
+requires std::is_invocable_v<Make> std::string text_of(const Make& make) { return make(); }
+
+template <class Place, class Why>
+void require(bool holds, const Place& place, const Why& why) {
+  if (!holds) bad(text_of(place), text_of(why));
 }
 
 /// The bytes of a buffer, worked out once: to read a layout's word takes longer than all that is done with the answer.
@@ -29,7 +36,8 @@ struct Bytes {
 };
 using AllBytes = std::vector<Bytes>;  ///< of a list of buffers, in its order
 
-Bytes checked_bytes(const Buffer& buffer, std::uint64_t space, const std::string& place) {
+template <class Place>
+Bytes checked_bytes(const Buffer& buffer, std::uint64_t space, const Place& place) {
   check_layout(buffer.shape);
   const std::uint64_t bytes = byte_count(buffer);
   require(buffer.offset % 64 == 0, place, "offset is no multiple of 64");
@@ -63,8 +71,9 @@ AllBytes check_store(const Plan& plan) {
   require(plan.store_bytes <= most_bytes, "store", "it is larger than 4 TiB");
   AllBytes all;
   for (const Buffer& buffer : plan.store) {
-    all.push_back(checked_bytes(buffer, plan.store_bytes, "store " + buffer.name));
-    require(buffer.dtype == DType::f32, "store " + buffer.name, "parameters are f32");
+    const auto place = [&] { return "store " + buffer.name; };
+    all.push_back(checked_bytes(buffer, plan.store_bytes, place));
+    require(buffer.dtype == DType::f32, place, "parameters are f32");
   }
   const std::vector<std::size_t> order = in_order_of_begin(all);
   for (std::size_t i = 1; i < order.size(); ++i)
@@ -139,24 +148,28 @@ class Replay {
       for (const InputBinding& input : program_.inputs) write(static_cast<std::size_t>(input.buffer));
       steps(program_.compute, "compute");
       steps(program_.commit, "commit");
-      for (const OutputBinding& output : program_.outputs) read(output.buffer, "output " + output.name);
-      for (const OutputBinding& gradient : program_.gradients) read(gradient.buffer, "gradient " + gradient.name);
+      for (const OutputBinding& output : program_.outputs) read(output.buffer, [&] { return "output " + output.name; });
+      for (const OutputBinding& gradient : program_.gradients)
+        read(gradient.buffer, [&] { return "gradient " + gradient.name; });
       for (const Check& check : program_.checks)
-        if (check.buffer.space == BufferRef::Space::arena) read(check.buffer.index, "check " + check.name);
+        if (check.buffer.space == BufferRef::Space::arena)
+          read(check.buffer.index, [&] { return "check " + check.name; });
     }
   }
 
  private:
   void steps(const std::vector<Step>& list, const std::string& phase) {
     for (std::size_t i = 0; i < list.size(); ++i)
-      step(list[i], phase, program_name() + " " + phase + " step " + std::to_string(i + 1) + " (" + list[i].node + ")");
+      step(list[i], phase,
+           [&] { return program_name() + " " + phase + " step " + std::to_string(i + 1) + " (" + list[i].node + ")"; });
   }
 
   std::string program_name() const {
     return std::string(to_string(program_.kind)) + " " + std::to_string(program_.batch);
   }
 
-  void step(const Step& step, const std::string& phase, const std::string& place) {
+  template <class Place>
+  void step(const Step& step, const std::string& phase, const Place& place) {
     const Recipe& recipe = plan_.recipes[static_cast<std::size_t>(step.recipe)];
     for (std::size_t i = 0; i < step.operands.size(); ++i) {
       const BufferRef ref = step.operands[i];
@@ -173,10 +186,12 @@ class Replay {
         write(static_cast<std::size_t>(step.operands[i].index));
   }
 
-  void read(int buffer, const std::string& place) {
-    require(valid_[static_cast<std::size_t>(buffer)], place,
-            "it reads " + program_.buffers[static_cast<std::size_t>(buffer)].name +
-                ", whose bytes were not written or were overwritten");
+  template <class Place>
+  void read(int buffer, const Place& place) {
+    require(valid_[static_cast<std::size_t>(buffer)], place, [&] {
+      return "it reads " + program_.buffers[static_cast<std::size_t>(buffer)].name +
+             ", whose bytes were not written or were overwritten";
+    });
   }
 
   void write(std::size_t buffer) {
@@ -186,7 +201,8 @@ class Replay {
 
   /// A written operand shares bytes with another of the same step only where the kernel's record allows it, and then
   /// all of them.
-  void check_aliases(const Step& step, const Recipe& recipe, const std::string& place) {
+  template <class Place>
+  void check_aliases(const Step& step, const Recipe& recipe, const Place& place) {
     for (std::size_t w = 0; w < step.operands.size(); ++w) {
       if (recipe.operands[w].access == Access::read || step.operands[w].space == BufferRef::Space::scalar) continue;
       for (std::size_t r = 0; r < step.operands.size(); ++r) {
@@ -194,7 +210,7 @@ class Replay {
         const Bytes written = bytes(step.operands[w]), other = bytes(step.operands[r]);
         if (!overlap(written, other)) continue;
         require(in_place(recipe, w, r) && written.begin == other.begin && written.end == other.end, place,
-                name(step.operands[w]) + " and " + name(step.operands[r]) + " share bytes");
+                [&] { return name(step.operands[w]) + " and " + name(step.operands[r]) + " share bytes"; });
       }
     }
   }
@@ -232,7 +248,7 @@ class ProgramCheck {
     require(program_.batch >= 1 && program_.batch <= (std::int64_t{1} << 31), name_, "batch size out of range");
     require(program_.arena_bytes <= most_bytes, name_, "the arena is larger than 4 TiB");
     for (const Buffer& buffer : program_.buffers)
-      arena_.push_back(checked_bytes(buffer, program_.arena_bytes, name_ + " " + buffer.name));
+      arena_.push_back(checked_bytes(buffer, program_.arena_bytes, [&] { return name_ + " " + buffer.name; }));
     for (const auto* list : {&program_.refresh, &program_.compute, &program_.commit})
       for (const Step& step : *list) check_step(step);
     check_bindings();
@@ -241,16 +257,17 @@ class ProgramCheck {
 
  private:
   void check_step(const Step& step) {
-    const std::string place = name_ + " step " + step.node;
+    const auto place = [&] { return name_ + " step " + step.node; };
     require(step.recipe >= 0 && static_cast<std::size_t>(step.recipe) < plan_.recipes.size(), place, "no such recipe");
     const Recipe& recipe = plan_.recipes[static_cast<std::size_t>(step.recipe)];
     require(step.operands.size() == recipe.operands.size(), place, "operands and recipe disagree");
     for (std::size_t i = 0; i < step.operands.size(); ++i)
       check_operand(step.operands[i], recipe.operands[i], sizes_.operands[static_cast<std::size_t>(step.recipe)][i],
-                    place + " " + recipe.operands[i].role);
+                    [&] { return place() + " " + recipe.operands[i].role; });
   }
 
-  void check_operand(BufferRef ref, const RecipeOperand& operand, std::uint64_t bytes, const std::string& place) {
+  template <class Place>
+  void check_operand(BufferRef ref, const RecipeOperand& operand, std::uint64_t bytes, const Place& place) {
     const bool scalar = operand.shape.layout.empty();
     require(scalar == (ref.space == BufferRef::Space::scalar), place, "a scalar and a tensor are not the same");
     check_ref(ref, place);
@@ -259,13 +276,14 @@ class ProgramCheck {
     const auto at = static_cast<std::size_t>(ref.index);
     const Buffer& buffer = (kept ? plan_.store : program_.buffers)[at];
     require(buffer.dtype == operand.dtype && (kept ? sizes_.store : arena_)[at].count() == bytes, place,
-            buffer.name + " has another type or size");
+            [&] { return buffer.name + " has another type or size"; });
   }
 
-  void check_ref(BufferRef ref, const std::string& place) {
+  template <class Place>
+  void check_ref(BufferRef ref, const Place& place) {
     const std::size_t sizes[] = {plan_.store.size(), program_.buffers.size(), plan_.scalars.size()};
     require(ref.index >= 0 && static_cast<std::size_t>(ref.index) < sizes[static_cast<int>(ref.space)], place,
-            "no buffer " + to_string(ref));
+            [&] { return "no buffer " + to_string(ref); });
   }
 
   void check_arena(int buffer, DType dtype, std::int64_t count, const std::string& place) {
@@ -345,7 +363,9 @@ void validate_plan(const Plan& plan) {
   require(plan.training.batch_size >= 1 && plan.training.epochs >= 0, "training", "batch size or epochs out of range");
   Sizes sizes;
   for (const Recipe& recipe : plan.recipes) {
-    require(recipe.threads >= 1 && recipe.threads <= 4096, "recipe " + recipe.kernel, "threads out of range");
+    require(
+        recipe.threads >= 1 && recipe.threads <= 4096, [&] { return "recipe " + recipe.kernel; },
+        "threads out of range");
     std::vector<std::uint64_t>& bytes = sizes.operands.emplace_back();
     for (const RecipeOperand& operand : recipe.operands)  // throws where the layout does not fit
       bytes.push_back(operand.shape.layout.empty() ? 0 : byte_count(operand));

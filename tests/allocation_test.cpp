@@ -121,10 +121,12 @@ constexpr bool address_sanitizer = true;  // gives freed memory back late, so th
 constexpr bool address_sanitizer = false;
 #endif
 
-TEST_CASE("every page of an arena is there when it is made, and large ones begin where a huge page can") {
+TEST_CASE("every page of an arena is there after waiting, and large ones begin where a huge page can") {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  for (const std::size_t bytes : {std::size_t{64}, 3 * page + 1, (std::size_t{5} << 20) + 64}) {
+  for (const std::size_t bytes :
+       {std::size_t{64}, 3 * page + 1, (std::size_t{5} << 20) + 64, (std::size_t{24} << 20) + 64}) {
     Arena arena(bytes, "a test");
+    arena.wait();
     std::vector<unsigned char> resident((bytes + page - 1) / page);
     REQUIRE(mincore(arena.at(0), bytes, resident.data()) == 0);
     CHECK(std::all_of(resident.begin(), resident.end(), [](unsigned char flags) { return flags & 1; }));
@@ -133,6 +135,17 @@ TEST_CASE("every page of an arena is there when it is made, and large ones begin
       CHECK(reinterpret_cast<std::uintptr_t>(arena.at(0)) % (std::size_t{2} << 20) == 0);
   }
   CHECK_THROWS_AS(Arena(std::uint64_t{1} << 62, "a test"), Error);
+}
+
+TEST_CASE("what is written into an arena while its pages are touched stays") {
+  constexpr std::size_t bytes = std::size_t{64} << 20;
+  Arena arena(bytes, "a test");
+  for (std::size_t i = 0; i < bytes; i += 4096) *arena.at(i) = std::byte{7};
+  arena.wait();
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < bytes; i += 4096) kept += *arena.at(i) == std::byte{7};
+  CHECK(kept == bytes / 4096);
+  const Arena unused(bytes, "a test");  // given back while it may still be touched
 }
 
 TEST_CASE("a steady training step meets no page fault" * doctest::skip(address_sanitizer)) {

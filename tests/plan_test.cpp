@@ -5,6 +5,8 @@
 #include <limits>
 #include <random>
 
+#include "runtime/kernel.hpp"
+#include "runtime/onednn/primitives.hpp"
 #include "tests/message_of.hpp"
 #include "tests/models.hpp"
 
@@ -102,6 +104,35 @@ TEST_CASE("a newer plan format is a version mismatch, another word is no plan") 
         std::string::npos);
   CHECK(message_of([&] { plan_from_json("{\"format\": "); }).find("no JSON") != std::string::npos);
   CHECK(message_of([&] { plan_from_json(std::string(100000, '[')); }).find("64 levels") != std::string::npos);
+}
+
+TEST_CASE("brackets of a name are no nesting") {
+  Plan plan = small_plan();
+  plan.model = std::string(70, '[') + "\\\"" + std::string(70, '{');
+  CHECK(plan_from_json(plan_to_json(plan)).model == plan.model);
+}
+
+TEST_CASE("a wrong value is named by its place in the file, a wrong step by its program") {
+  const std::string text = plan_to_json(small_plan());
+  const std::string value = message_of([&] { plan_from_json(with(text, "\"access\":\"write\"", "\"access\":\"w\"")); });
+  CHECK_MESSAGE(value.find("plan: /recipes/0/operands/") != std::string::npos, value);
+  CHECK_MESSAGE(value.find("access is read, write or update; compile") != std::string::npos, value);
+  const std::string top = message_of([&] { plan_from_json("[]"); });
+  CHECK_MESSAGE(top.find("plan: /: an object is expected") != std::string::npos, top);
+  Plan plan = small_plan();
+  std::swap(plan.programs[0].compute.front(), plan.programs[0].compute.back());
+  const std::string step = message_of([&] { validate_plan(plan); });
+  CHECK_MESSAGE(step.find("plan: train 4 compute step 1 (") != std::string::npos, step);
+}
+
+TEST_CASE("a recipe is checked anew where it differs in what its text does not say") {
+  for (const Recipe& recipe : small_plan().recipes) {
+    validate_recipe(recipe);
+    Recipe changed = recipe;
+    for (RecipeOperand& operand : changed.operands) operand.access = Access::update;
+    CHECK(to_string(changed) == to_string(recipe));
+    if (is_primitive(recipe.kernel)) CHECK_THROWS_AS(validate_recipe(changed), Error);
+  }
 }
 
 TEST_CASE("plans that do not hold together are refused") {

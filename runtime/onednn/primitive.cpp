@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <mutex>
 #include <new>
+#include <unordered_map>
 
 #include "runtime/onednn/engine.hpp"
 #include "runtime/onednn/layouts.hpp"
@@ -138,7 +140,7 @@ void check_agreement(const Recipe& recipe, const dnnl::primitive_desc_base& desc
     reject(recipe, "operand \"workspace\" is missing");
 }
 
-dnnl::primitive_desc_base description_of(const Recipe& recipe) {
+dnnl::primitive_desc_base checked_description(const Recipe& recipe) {
   const PrimitiveDef& definition = definition_of(recipe);
   check_recipe(definition, recipe);
   return under(recipe, [&] {
@@ -146,6 +148,40 @@ dnnl::primitive_desc_base description_of(const Recipe& recipe) {
     check_agreement(recipe, description);
     return description;
   });
+}
+
+/// Descriptions of recipes that held together. A plan is checked when it is compiled or read, again by each session,
+/// and its recipes once more when they become executable; the library works out the same answer in most of that time.
+/// Any thread may ask.
+class Descriptions {
+ public:
+  dnnl::primitive_desc_base of(const Recipe& recipe) {
+    const std::string text = to_string(recipe);
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = known_.find(text);
+      if (found != known_.end() && found->second.recipe == recipe) return found->second.description;
+    }
+    auto description = checked_description(recipe);
+    const std::lock_guard lock(mutex_);
+    if (known_.size() >= most) known_.clear();
+    known_.insert_or_assign(text, Known{recipe, description});
+    return description;
+  }
+
+ private:
+  static constexpr std::size_t most = 1024;  ///< as many as the library keeps primitives
+  struct Known {
+    Recipe recipe;  ///< its text leaves out what the library does not look at
+    dnnl::primitive_desc_base description;
+  };
+  std::mutex mutex_;
+  std::unordered_map<std::string, Known> known_;
+};
+
+dnnl::primitive_desc_base description_of(const Recipe& recipe) {
+  static Descriptions descriptions;
+  return descriptions.of(recipe);
 }
 
 bool is_reference(const dnnl::primitive_desc_base& description) {
