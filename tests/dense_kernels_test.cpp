@@ -77,8 +77,8 @@ TEST_CASE("a small dense layer gives what naive loops give, with and without bia
 }
 
 TEST_CASE("the gradient over many rows is what naive loops give, whatever the edges, and on any number of threads") {
-  for (const Layer& l :
-       {Layer{1100, 37, 33}, Layer{512, 96, 64}, Layer{513, 5, 130}, Layer{3, 40, 2}, Layer{1, 1, 1}}) {
+  for (const Layer& l : {Layer{1100, 37, 33}, Layer{512, 96, 64}, Layer{513, 5, 130}, Layer{600, 48, 20},
+                         Layer{3, 40, 2}, Layer{1, 1, 1}}) {
     Recipe recipe = backward_weights(l);
     recipe.kernel = "dense_tall_backward_weights";
     const Values x = numbers(l.rows * l.in), g = numbers(l.rows * l.out, 2);

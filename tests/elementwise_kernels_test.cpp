@@ -1,7 +1,9 @@
 // Our own kernels that work entry by entry or move entries: pointwise, relu_gradient, gelu,
 // dropout, concatenate, slice.
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <limits>
 
 #include "runtime/error.hpp"
 #include "runtime/random.hpp"
@@ -64,37 +66,66 @@ bool is_rejected(const Recipe& recipe) {
 
 }  // namespace
 
-TEST_CASE("gelu and its gradient are within 2e-7 of double precision, from tail to tail, also in place") {
-  for (std::int64_t count : sizes) {
-    Values x = numbers(count), d = numbers(count, 1);
-    for (float& value : x) value *= 12;
-    x[0] = 0;
-    std::vector<double> value, slope;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const double at = x[i], distribution = std::erfc(-at / std::sqrt(2.0)) / 2;
-      value.push_back(at * distribution);
-      slope.push_back(d[i] * (distribution + at * std::exp(-at * at / 2) * 0.3989422804014327));
-    }
-    Run forward({"gelu", {read("src", {count}, "n"), write("dst", {count}, "n")}, {}, 2});
-    const Values y = forward.set("src", x).run().get("dst");
-    CHECK(forward.overlay("dst", "src").run().get("dst") == y);
-    Run backward({"gelu_gradient",
-                  {read("input", {count}, "n"), read("d_output", {count}, "n"), write("d_input", {count}, "n")},
-                  {},
-                  2});
-    const Values gradient = backward.set("input", x).set("d_output", d).run().get("d_input");
-    double apart = 0, slopes_apart = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      apart = std::max(apart, std::abs(static_cast<double>(y[i]) - value[i]) / std::max(1.0, std::abs(double{x[i]})));
-      slopes_apart = std::max(slopes_apart, std::abs(static_cast<double>(gradient[i]) - slope[i]));
-    }
-    CHECK(apart < 2e-7);
-    CHECK(slopes_apart < 3e-7);
-    CHECK(backward.overlay("d_input", "d_output").run().get("d_input") == gradient);
+struct Bend {
+  double value, slope;
+};
+
+Bend bend(double x, bool approximate) {
+  if (!approximate) {
+    const double distribution = std::erfc(-x / std::sqrt(2.0)) / 2;
+    return {x * distribution, distribution + x * std::exp(-x * x / 2) * 0.3989422804014327};
   }
-  CHECK(is_rejected({"gelu", {read("src", {4}, "n"), write("dst", {5}, "n")}}));
-  CHECK(is_rejected(
-      {"gelu_gradient", {read("input", {4}, "n"), read("d_output", {5}, "n"), write("d_input", {4}, "n")}}));
+  const double argument = 0.7978845608028654 * (x + 0.044715 * x * x * x), t = std::tanh(argument);
+  return {x / 2 * (1 + t), (1 + t) / 2 + x / 2 * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * x * x)};
+}
+
+Recipe gelu(std::int64_t count, bool approximate, bool with_slope) {
+  Recipe recipe{"gelu", {read("src", {count}, "n"), write("dst", {count}, "n")}, {{"approximate", approximate}}, 2};
+  if (with_slope) recipe.operands.push_back(write("slope", {count}, "n"));
+  return recipe;
+}
+
+TEST_CASE("gelu and its slope are within 3e-7 of double precision, from tail to tail, also in place") {
+  for (const bool approximate : {false, true})
+    for (std::int64_t count : sizes) {
+      Values x = numbers(count);
+      for (float& value : x) value *= 12;
+      x[0] = 0;
+      Run training(gelu(count, approximate, true));
+      const Values y = training.set("src", x).run().get("dst"), slope = training.get("slope");
+      double apart = 0, slopes_apart = 0;
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const Bend expected = bend(double{x[i]}, approximate);
+        apart = std::max(apart, std::abs(double{y[i]} - expected.value) / std::max(1.0, std::abs(double{x[i]})));
+        slopes_apart = std::max(slopes_apart, std::abs(double{slope[i]} - expected.slope));
+      }
+      CHECK(apart < 2e-7);
+      CHECK(slopes_apart < (approximate ? 5e-7 : 3e-7));
+      CHECK(Run(gelu(count, approximate, false)).set("src", x).run().get("dst") == y);
+      for (const char* over : {"dst", "slope"}) {
+        Run in_place(gelu(count, approximate, true));
+        in_place.overlay(over, "src").set("src", x).run();
+        CHECK(in_place.get("dst") == y);
+        CHECK(in_place.get("slope") == slope);
+      }
+    }
+  Recipe uneven = gelu(4, false, true);
+  uneven.operands[2].shape.dims = {5};
+  CHECK(is_rejected(uneven));
+  CHECK(is_rejected({"gelu", {read("src", {4}, "n"), write("dst", {5}, "n")}, {{"approximate", false}}}));
+  CHECK(is_rejected({"gelu", {read("src", {4}, "n"), write("dst", {4}, "n")}}));
+}
+
+TEST_CASE("far out gelu is its argument or 0, and its slope 1 or 0") {
+  for (const bool approximate : {false, true}) {
+    Run run(gelu(4, approximate, true));
+    run.set("src", {-1e30f, 1e30f, -60, 60}).run();
+    CHECK(run.get("dst") == Values{0, 1e30f, 0, 60});
+    CHECK(run.get("slope") == Values{0, 1, 0, 1});
+    const float nothing = std::numeric_limits<float>::quiet_NaN();
+    CHECK(std::isnan(run.set("src", {nothing, 0, 0, 0}).run().get("dst")[0]));
+    CHECK(std::isnan(run.get("slope")[0]));
+  }
 }
 
 TEST_CASE("pointwise computes its expression for every size") {

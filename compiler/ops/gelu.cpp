@@ -1,5 +1,6 @@
 // y = x · Φ(x), Φ the standard normal distribution (D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016).
-// approximate: y = x/2 · (1 + tanh(sqrt(2/π) · (x + 0.044715 · x³))). The gradient reads x.
+// approximate: y = x/2 · (1 + tanh(sqrt(2/π) · (x + 0.044715 · x³))). In training a second result, the slope, holds the
+// derivative: most of its work is that of y, and the gradient reads it in the place of x.
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -9,16 +10,17 @@
 namespace weir::ops {
 namespace {
 
-void infer(InferContext& c) { c.result("output", c.operand("input")); }
+void infer(InferContext& c) {
+  c.result("output", c.operand("input"));
+  if (c.training()) c.result("slope", c.operand("input"));
+}
 
-/// The form with tanh is the library's.
 void lower(LowerContext& c) {
   const std::string layout = c.operand("input").shape.layout;
-  const bool approximate = c.attributes().flag("approximate");
-  KernelBuilder kernel = c.kernel(approximate ? "eltwise_forward" : "gelu");
+  KernelBuilder kernel = c.kernel("gelu");
   kernel.read("src", "input", layout).write("dst", "output", layout);
-  if (approximate) kernel.set("algorithm", "gelu_tanh");
-  kernel.emit();
+  if (c.training()) kernel.write("slope", "slope", layout);
+  kernel.set("approximate", c.attributes().flag("approximate")).emit();
 }
 
 const double root_of_two_over_pi = std::sqrt(2 / std::numbers::pi);
@@ -37,37 +39,33 @@ double slope(double x, bool approximate) {
 
 void reference(ReferenceContext& c) {
   const Array& x = c.operand("input");
-  for (std::int64_t i = 0; i < x.count(); ++i) c.result()[i] = value(x[i], c.attributes().flag("approximate"));
+  const bool approximate = c.attributes().flag("approximate");
+  for (std::int64_t i = 0; i < x.count(); ++i) {
+    c.result()[i] = value(x[i], approximate);
+    if (c.training()) c.result("slope")[i] = slope(x[i], approximate);
+  }
 }
 
-void gradient_infer(InferContext& c) { c.result("gradient", c.operand("input")); }
+void gradient_infer(InferContext& c) { c.result("gradient", c.operand("slope")); }
 void gradient_lower(LowerContext& c) {
-  const std::string layout = c.operand("input").shape.layout;
-  if (c.attributes().flag("approximate"))
-    c.kernel("eltwise_backward")
-        .read("src", "input", layout)
-        .read("diff_dst", "d_output", layout)
-        .write("diff_src", "gradient", layout)
-        .set("algorithm", "gelu_tanh")
-        .emit();
-  else
-    c.kernel("gelu_gradient")
-        .read("input", "input", layout)
-        .read("d_output", "d_output", layout)
-        .write("d_input", "gradient", layout)
-        .emit();
+  const std::string layout = c.operand("slope").shape.layout;
+  c.kernel("pointwise")
+      .read("a", "d_output", layout)
+      .read("b", "slope", layout)
+      .write("out", "gradient", layout)
+      .set("expression", std::string("a * b"))
+      .emit();
 }
 void gradient_reference(ReferenceContext& c) {
-  const Array &x = c.operand("input"), &d = c.operand("d_output");
-  Array& result = c.result("gradient");
-  for (std::int64_t i = 0; i < x.count(); ++i) result[i] = d[i] * slope(x[i], c.attributes().flag("approximate"));
+  const Array &d = c.operand("d_output"), &slope = c.operand("slope");
+  for (std::int64_t i = 0; i < d.count(); ++i) c.result("gradient")[i] = d[i] * slope[i];
 }
 const OpDef gelu_gradient{
     .name = "gelu.gradient",
     .summary = "gradient of gelu",
-    .equation = "d_input = d_output · (Φ(input) + input · φ(input)), or the derivative of the approximation",
+    .equation = "d_input = d_output · slope",
     .role = Role::internal,
-    .operands = {{"d_output"}, {"input"}},
+    .operands = {{"d_output"}, {"slope"}},
     .results = {"gradient"},
     .infer = gradient_infer,
     .no_gradient = true,
@@ -75,7 +73,7 @@ const OpDef gelu_gradient{
     .reference = gradient_reference,
 };
 
-void gradient(GradientContext& c) { c.set("input", c.emit(gelu_gradient, {c.gradient(), c.operand("input")})[0]); }
+void gradient(GradientContext& c) { c.set("input", c.emit(gelu_gradient, {c.gradient(), c.result("slope")})[0]); }
 
 /// Where the function is flat or a straight line, and its minimum.
 double far_from_zero(std::size_t, std::int64_t element) {
@@ -90,6 +88,7 @@ const OpDef gelu{
     .summary = "Gaussian error linear unit",
     .equation = "output = input · Φ(input), Φ the standard normal distribution",
     .operands = {{"input"}},
+    .results = {"output", "slope"},
     .attributes =
         {{.name = "approximate", .type = AttributeType::flag, .doc = "the form with tanh", .standard = false}},
     .infer = infer,
@@ -100,7 +99,13 @@ const OpDef gelu{
     .examples = {{.name = "rows", .inputs = {batched({5})}},
                  {.name = "image", .inputs = {batched({3, 5, 17})}},
                  {.name = "approximate", .inputs = {batched({7})}, .attributes = {{"approximate", true}}},
-                 {.name = "far_from_zero", .inputs = {batched({6})}, .fill = far_from_zero, .batch = 1}},
+                 {.name = "far_from_zero", .inputs = {batched({6})}, .fill = far_from_zero, .batch = 1},
+                 {.name = "approximate_far_from_zero",
+                  .inputs = {batched({6})},
+                  .attributes = {{"approximate", true}},
+                  .fill = far_from_zero,
+                  .batch = 1},
+                 {.name = "evaluation", .inputs = {batched({5})}, .training = false}},
     .internals = {&gelu_gradient},
 };
 

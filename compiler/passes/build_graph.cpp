@@ -144,21 +144,23 @@ class Builder {
     }
     if (!add_parameters(layer, context, node) || !check_rules(layer)) return;
     const bool activated = layer.attributes.has("activation") && layer.attributes.word("activation") != "linear";
+    add_results(layer, activated ? layer.name + ":linear" : layer.name, context, node);
+    follow_statistics(context, node);
+    const ValueId linear = node.results.front();
+    graph_.add_node(std::move(node));
+    if (activated) add_activation(layer, linear);
+  }
+
+  /// Further results are private and have the layer's name with their own behind it.
+  void add_results(const LayerSpec& layer, const std::string& first_name, const InferContext& context, Node& node) {
     for (std::size_t i = 0; i < context.results.size(); ++i) {
-      Value value{.name = layer.name, .type = context.results[i]};
-      if (i > 0)
-        value.name += "." + std::string(layer.op->results[i]);
-      else if (activated)
-        value.name += ":linear";
+      Value value{.name = i == 0 ? first_name : layer.name + "." + std::string(node.op->results[i]),
+                  .type = context.results[i]};
       value.layer = layer.name;
       value.stop_gradient = layer.stop_gradient;
       value.axes = value.type.batched ? activation_axes(value.type.dims.size()) : "o";
       node.results.push_back(graph_.add_value(std::move(value)));
     }
-    follow_statistics(context, node);
-    const ValueId linear = node.results.front();
-    graph_.add_node(std::move(node));
-    if (activated) add_activation(layer, linear);
   }
 
   /// Layers compute in f32; those that only move values, or look them up, take i32.
@@ -266,10 +268,7 @@ class Builder {
       failed_.insert(layer.name);
       return;
     }
-    Value value{.name = layer.name, .type = context.results.at(0), .axes = graph_.at(linear).axes};
-    value.layer = layer.name;
-    value.stop_gradient = layer.stop_gradient;
-    node.results = {graph_.add_value(std::move(value))};
+    add_results(layer, layer.name, context, node);
     graph_.add_node(std::move(node));
   }
 

@@ -8,7 +8,7 @@ namespace {
 
 void check_eltwise(const Recipe& recipe) {
   check_attribute_names(recipe, {"algorithm"});
-  word_setting(recipe, "algorithm", {"relu", "relu6", "tanh", "logistic", "gelu", "gelu_tanh"});
+  word_setting(recipe, "algorithm", {"relu", "relu6", "tanh", "logistic"});
   check_equal_shapes(recipe, "src", "dst");
 }
 
@@ -17,24 +17,6 @@ dnnl::primitive_desc_base describe_eltwise(const Recipe& recipe, dnnl::primitive
   return dnnl::eltwise_forward::primitive_desc(cpu_engine(), dnnl::prop_kind::forward_training, function.algorithm,
                                                desc_of(recipe, "src"), desc_of(recipe, "dst"), function.alpha,
                                                function.beta, attributes);
-}
-
-/// Of functions whose slope needs their argument.
-void check_eltwise_backward(const Recipe& recipe) {
-  check_attribute_names(recipe, {"algorithm"});
-  word_setting(recipe, "algorithm", {"gelu", "gelu_tanh"});
-  check_equal_shapes(recipe, "src", "diff_dst");
-  check_equal_shapes(recipe, "src", "diff_src");
-}
-
-dnnl::primitive_desc_base describe_eltwise_backward(const Recipe& recipe, dnnl::primitive_attr attributes) {
-  const Eltwise function = eltwise_of(recipe.attributes.word("algorithm"));
-  const auto src = desc_of(recipe, "src");
-  const dnnl::eltwise_forward::primitive_desc hint(cpu_engine(), dnnl::prop_kind::forward_training, function.algorithm,
-                                                   src, src, function.alpha, function.beta);
-  return dnnl::eltwise_backward::primitive_desc(cpu_engine(), function.algorithm, desc_of(recipe, "diff_src"),
-                                                desc_of(recipe, "diff_dst"), src, function.alpha, function.beta, hint,
-                                                attributes);
 }
 
 /// The last canonical axis, counted in oneDNN's order.
@@ -82,7 +64,6 @@ dnnl::primitive_desc_base describe_reorder(const Recipe& recipe, dnnl::primitive
 
 constexpr OperandRule forward_operands[] = {{"src"}, {"dst", Access::write}};
 constexpr OperandRule backward_operands[] = {{"dst"}, {"diff_dst"}, {"diff_src", Access::write}};
-constexpr OperandRule eltwise_backward_operands[] = {{"src"}, {"diff_dst"}, {"diff_src", Access::write}};
 constexpr InPlace over_source[] = {{"dst", "src"}};
 constexpr InPlace over_gradient[] = {{"diff_src", "diff_dst"}};
 
@@ -93,11 +74,6 @@ const PrimitiveDef eltwise_forward{.name = "eltwise_forward",
                                    .check = check_eltwise,
                                    .describe = describe_eltwise,
                                    .in_place = over_source};
-const PrimitiveDef eltwise_backward{.name = "eltwise_backward",
-                                    .operands = eltwise_backward_operands,
-                                    .check = check_eltwise_backward,
-                                    .describe = describe_eltwise_backward,
-                                    .in_place = over_gradient};
 const PrimitiveDef softmax_forward{.name = "softmax_forward",
                                    .operands = forward_operands,
                                    .check = check_softmax,

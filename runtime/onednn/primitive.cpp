@@ -32,7 +32,6 @@ constexpr std::array definitions{&convolution_forward,
                                  &softmax_forward,
                                  &softmax_backward,
                                  &eltwise_forward,
-                                 &eltwise_backward,
                                  &reorder};
 
 struct Argument {

@@ -32,7 +32,7 @@ extern const PrimitiveDef pooling_forward, pooling_backward;
 extern const PrimitiveDef batch_normalization_forward, batch_normalization_inference, batch_normalization_backward;
 extern const PrimitiveDef layer_normalization_forward, layer_normalization_backward;
 extern const PrimitiveDef resampling_forward, resampling_backward;
-extern const PrimitiveDef softmax_forward, softmax_backward, eltwise_forward, eltwise_backward, reorder;
+extern const PrimitiveDef softmax_forward, softmax_backward, eltwise_forward, reorder;
 
 /// Null for a name that is none.
 const PrimitiveDef* find_primitive(std::string_view name);

@@ -59,8 +59,6 @@ Eltwise eltwise_of(const std::string& word) {
   if (word == "relu") return {dnnl::algorithm::eltwise_relu};
   if (word == "relu6") return {dnnl::algorithm::eltwise_clip, 0.0f, 6.0f};
   if (word == "tanh") return {dnnl::algorithm::eltwise_tanh};
-  if (word == "gelu") return {dnnl::algorithm::eltwise_gelu_erf};
-  if (word == "gelu_tanh") return {dnnl::algorithm::eltwise_gelu_tanh};
   return {dnnl::algorithm::eltwise_logistic};
 }
 
