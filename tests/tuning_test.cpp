@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "runtime/kernels/dispatch.hpp"
 #include "runtime/onednn/ways.hpp"
 #include "runtime/recipe_timer.hpp"
 #include "runtime/tuning.hpp"
@@ -13,6 +14,12 @@
 using namespace weir;
 
 namespace {
+
+#if defined(__x86_64__)
+const bool has_widest_vectors = kernels::instructions() == kernels::Instructions::avx512;
+#else
+const bool has_widest_vectors = false;
+#endif
 
 const std::string images = R"({
   "format": "weir/1", "inputs": { "image": { "shape": [8, 8, 2] }, "label": { "shape": [], "dtype": "i32" } },
@@ -41,7 +48,7 @@ void check_alike(const std::vector<double>& one, const std::vector<double>& othe
   for (std::size_t i = 0; i < one.size(); ++i) CHECK(one[i] == doctest::Approx(other[i]).epsilon(1e-5));
 }
 
-std::set<std::string> kernels(const Plan& plan) {
+std::set<std::string> kernels_of(const Plan& plan) {
   std::set<std::string> names;
   for (const Recipe& recipe : plan.recipes) names.insert(name_of_way(recipe));
   return names;
@@ -90,7 +97,7 @@ TEST_CASE("without time every recipe is computed as usual, and nothing is writte
   const auto plan = compiled(images, {.without = {"assign_layouts"}, .tuning = {.table = &table, .most_seconds = 0}});
   CHECK(table.empty());
   CHECK(plan->tuning->changed == 0);
-  CHECK(kernels(*plan) == kernels(*compiled(images, {.without = {"assign_layouts"}})));
+  CHECK(kernels_of(*plan) == kernels_of(*compiled(images, {.without = {"assign_layouts"}})));
 }
 
 TEST_CASE("a way that a table names is taken, whatever it is, and one that there is not is timed anew") {
@@ -108,7 +115,7 @@ TEST_CASE("a way that a table names is taken, whatever it is, and one that there
                    item.first.find("[1, 1, 16, 32]") != std::string::npos &&
                    item.first.find("nChw") == std::string::npos;
           }))
-        CHECK(kernels(*plan).contains("inner_product_" + direction + team));
+        CHECK(kernels_of(*plan).contains("inner_product_" + direction + team));
       check_alike(losses(plan), usual);
     }
   table = forced(timed, "convolution_forward", "magic/1");
@@ -160,6 +167,51 @@ TEST_CASE("all ways of a convolution of one cell compute the same") {
         for (std::size_t entry = 0; entry < result[i].size(); ++entry)
           CHECK(result[i][entry] == doctest::Approx(results[0][i][entry]).epsilon(1e-4));
   }
+}
+
+TEST_CASE("where many channels become few, a convolution of one cell has its kernel's gradient as a dense layer has") {
+  using namespace weir::test;
+  const auto by_kernel = [](std::int64_t rows, std::int64_t in, std::int64_t out, std::int64_t stride = 1) {
+    return Recipe{
+        "convolution_backward_weights",
+        {read("src", {2, stride * rows, stride * 12, in}, "nhwc"), read("diff_dst", {2, rows, 12, out}, "nhwc"),
+         write("diff_weights", {1, 1, in, out}, "hwio", "any"), write("diff_bias", {out}, "o")},
+        {{"strides", Dims{stride, stride}},
+         {"dilation", Dims{1, 1}},
+         {"padding", Dims{0, 0, 0, 0}},
+         {"groups", std::int64_t{1}}},
+        2};
+  };
+  const std::string product = has_widest_vectors ? "dense_tall_backward_weights" : "convolution_backward_weights";
+  CHECK(usual_way(by_kernel(12, 72, 33)).kernel == product);
+  CHECK(usual_way(by_kernel(10, 72, 33)).kernel == "convolution_backward_weights");  // too few pixels
+  CHECK(usual_way(by_kernel(12, 65, 33)).kernel == "convolution_backward_weights");  // still many
+  CHECK(usual_way(by_kernel(12, 72, 31)).kernel == "convolution_backward_weights");  // too few
+  CHECK(usual_way(by_kernel(12, 72, 33, 2)).kernel == "convolution_backward_weights");
+  const Recipe open = by_kernel(12, 72, 33);
+  const Values x = numbers(2 * 12 * 12 * 72), d = numbers(2 * 12 * 12 * 33, 1);
+  Run usual(close_way(usual_way(open))), library(close_way(open));
+  for (Run* run : {&usual, &library}) run->set("src", x).set("diff_dst", d).run();
+  for (const char* role : {"diff_weights", "diff_bias"}) {
+    const Values found = usual.get(role), expected = library.get(role);
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+  }
+}
+
+TEST_CASE("without the widest vectors rows of whole multiples of 128 are ours from 32 on") {
+  using namespace weir::test;
+  const auto kernel_of = [](std::int64_t rows, std::int64_t in) {
+    return usual_way({"inner_product_backward_weights",
+                      {read("src", {rows, in}, "nc"), read("diff_dst", {rows, 256}, "nc"),
+                       write("diff_weights", {in, 256}, "io", "any")}})
+        .kernel;
+  };
+  const std::string ours = "dense_tall_backward_weights", library = "inner_product_backward_weights";
+  CHECK(kernel_of(512, 200) == ours);
+  CHECK(kernel_of(511, 200) == library);
+  CHECK(kernel_of(32, 256) == (has_widest_vectors ? library : ours));
+  CHECK(kernel_of(31, 256) == library);
 }
 
 TEST_CASE("recipes are timed in turn, and each gets a time") {
