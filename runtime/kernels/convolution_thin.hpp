@@ -16,9 +16,6 @@
 
 namespace weir::kernels {
 
-/// Filters come in whole strips of so many.
-inline constexpr std::int64_t thin_strip = 16;
-
 struct ThinGeometry {
   explicit ThinGeometry(const Recipe& recipe) {
     const Dims& image = recipe.operand("src").shape.dims;
@@ -72,7 +69,6 @@ inline void check_thin(const Recipe& recipe, std::string_view kernel, std::strin
   }
   if (image.dims[0] != result.dims[0] || weights.dims[2] != image.dims[3] || weights.dims[3] != result.dims[3])
     reject(recipe, "the kernel's channels do not fit those of the images");
-  if (result.dims[3] % thin_strip != 0) reject(recipe, "the filters must be a multiple of 16");
   if (const RecipeOperand* values = recipe.find(bias); values && values->shape.dims != Dims{result.dims[3]})
     reject(recipe, "the bias must have one value for each output channel");
 }

@@ -16,21 +16,25 @@ struct ThinImage {
 
 template <int most, int width>
 struct ThinWeightsLoop {
-  using Vector = typename Lanes<width>::Vector;
-
   WEIR_INLINE void operator()(ThinImage image) const {
-    const std::int64_t taps = image.geometry->tap_count();
-    for (std::int64_t first = 0; first < image.geometry->filters; first += width) {
-      std::int64_t tap = 0;
-      for (; tap + most <= taps; tap += most) some<most>(image, first, tap);
-      for (; tap + 3 <= taps; tap += 3) some<3>(image, first, tap);
-      for (; tap < taps; ++tap) some<1>(image, first, tap);
-      if (image.bias) add_bias(image, first);
-    }
+    std::int64_t first = 0;
+    for (; first + width <= image.geometry->filters; first += width) strip<typename Lanes<width>::Vector>(image, first);
+    for (; first < image.geometry->filters; ++first) strip<float>(image, first);
   }
 
  private:
-  template <int count>
+  /// As many filters as a vector has places.
+  template <class Vector>
+  WEIR_INLINE static void strip(const ThinImage& image, std::int64_t first) {
+    const std::int64_t taps = image.geometry->tap_count();
+    std::int64_t tap = 0;
+    for (; tap + most <= taps; tap += most) some<most, Vector>(image, first, tap);
+    for (; tap + 3 <= taps; tap += 3) some<3, Vector>(image, first, tap);
+    for (; tap < taps; ++tap) some<1, Vector>(image, first, tap);
+    if (image.bias) add_bias<Vector>(image, first);
+  }
+
+  template <int count, class Vector>
   WEIR_INLINE static void some(const ThinImage& image, std::int64_t first, std::int64_t tap) {
     const ThinGeometry& g = *image.geometry;
     Vector sums[count];
@@ -54,6 +58,7 @@ struct ThinWeightsLoop {
     for (int i = 0; i < count; ++i) std::memcpy(image.sums + (tap + i) * g.filters + first, &sums[i], sizeof sums[i]);
   }
 
+  template <class Vector>
   WEIR_INLINE static void add_bias(const ThinImage& image, std::int64_t first) {
     const ThinGeometry& g = *image.geometry;
     constexpr int chains = 4;

@@ -113,6 +113,8 @@ void validate(const Recipe& recipe) {
   check_thin(recipe, "weights", "dst", "bias");
   check_attribute_names(recipe, {"strides", "dilation", "padding", "groups", "post_op"});
   if (recipe.attributes.has("post_op")) word_setting(recipe, "post_op", {"relu"});
+  constexpr std::int64_t strip = 16;
+  if (recipe.operand("dst").shape.dims[3] % strip != 0) reject(recipe, "the filters must be a multiple of 16");
 }
 
 std::unique_ptr<Executable> create(const Recipe& recipe, std::span<void* const> buffers) {

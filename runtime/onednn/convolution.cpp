@@ -1,4 +1,7 @@
 // Convolution and its two gradients. Kernel axes are "hwio"; grouped ones "hwigo" with i and o counted within a group.
+#include <algorithm>
+#include <string_view>
+
 #include "runtime/onednn/engine.hpp"
 #include "runtime/onednn/layouts.hpp"
 #include "runtime/onednn/primitive_def.hpp"
@@ -93,13 +96,24 @@ dnnl::primitive_desc_base describe_backward_data(const Recipe& recipe, dnnl::pri
       w.strides, w.dilation, w.begin, w.end, hint(recipe, o, w, "diff_src", "diff_dst"), attributes);
 }
 
+/// For windows of one cell that move by several, oneDNN 3.2's AVX2 kernel gathers the cells into scratch eight channels
+/// at a time, but asks for scratch by the channels there are: where those are fewer, it writes behind the end.
+void refuse_outgrown_scratch(const dnnl::primitive_desc_base& description, const Recipe& recipe, const Window& w) {
+  const bool moves = std::any_of(w.strides.begin(), w.strides.end(), [](auto stride) { return stride > 1; });
+  if (moves && extent(recipe.operand("src").shape, 'c') < 8 &&
+      std::string_view(description.impl_info_str()) == "jit_1x1:avx2")
+    reject(recipe, "the library's kernel needs more scratch than it asks for");
+}
+
 dnnl::primitive_desc_base describe_backward_weights(const Recipe& recipe, dnnl::primitive_attr attributes) {
   const Operands o = operands_of(recipe);
   const Window w = window_of(recipe, o);
-  return dnnl::convolution_backward_weights::primitive_desc(
+  const dnnl::convolution_backward_weights::primitive_desc description(
       cpu_engine(), direct, desc_of(recipe, "src"), desc_of(recipe, "diff_weights"), desc_of(recipe, "diff_bias"),
       desc_of(recipe, "diff_dst"), w.strides, w.dilation, w.begin, w.end, hint(recipe, o, w, "src", "diff_dst"),
       attributes);
+  refuse_outgrown_scratch(description, recipe, w);
+  return description;
 }
 
 constexpr OperandRule forward_operands[] = {
