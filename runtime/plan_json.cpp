@@ -12,7 +12,7 @@ namespace weir {
 namespace {
 
 using Json = nlohmann::ordered_json;  ///< to write: members in the order of their mention
-using Parsed = nlohmann::json;         ///< to read: members are found by name, and none is copied while others come
+using Parsed = nlohmann::json;        ///< to read: members are found by name, and none is copied while others come
 constexpr std::string_view format_word = "weir-plan/1";
 constexpr std::size_t most_text = std::size_t{256} << 20;
 constexpr int deepest = 64;
