@@ -1,5 +1,5 @@
-// Page-backed, 64-byte aligned memory that a session owns: touched before it is first used, so that no step meets a
-// page fault, and in huge pages where the system has some, so that few addresses need be translated.
+// Page-backed, 64-byte aligned memory that a session owns: every page is touched before the first step, so that none
+// meets a page fault, and in huge pages where the system has some, so that few addresses need be translated.
 #pragma once
 
 #include <cstddef>

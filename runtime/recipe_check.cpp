@@ -147,6 +147,20 @@ void check_equal_shapes(const Recipe& recipe, std::string_view one, std::string_
     reject(recipe, "operands " + quoted(one) + " and " + quoted(other) + " must have the same layout");
 }
 
+void check_moves(const Recipe& recipe, const Shape& large, const Shape& small, std::int64_t height,
+                 std::int64_t width) {
+  constexpr std::int64_t most = 1 << 20;
+  const auto strides = integers_setting(recipe, "strides", 2, 1, most);
+  const auto padding = integers_setting(recipe, "padding", 4, 0, most);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t window = i == 0 ? height : width, before = padding[2 * i], after = padding[2 * i + 1];
+    const std::int64_t room = large.dims[1 + i] + before + after - window;
+    if (before >= window || after >= window) reject(recipe, "the padding must be smaller than the window");
+    if (room < 0 || room / strides[i] + 1 != small.dims[1 + i])
+      reject(recipe, "window, strides and padding do not lead from one image to the other");
+  }
+}
+
 void check_dense(const Recipe& recipe, std::string_view role) {
   const Shape& shape = recipe.operand(role).shape;
   if (!is_dense(shape)) reject(recipe, "operand " + quoted(role) + " must have the layout \"" + shape.axes + "\"");

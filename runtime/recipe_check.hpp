@@ -50,6 +50,9 @@ std::vector<double> numbers_setting(const Recipe& recipe, std::string_view name,
 
 /// Equal dims and axes; with layouts: equal layouts too.
 void check_equal_shapes(const Recipe& recipe, std::string_view one, std::string_view other, bool layouts = true);
+/// Of a kernel of ours whose window moves over images "nhwc": window (height, width), "strides" and "padding" lead from
+/// the one image to the other, and the padding is smaller than the window.
+void check_moves(const Recipe& recipe, const Shape& large, const Shape& small, std::int64_t height, std::int64_t width);
 /// The bytes are the host's: canonical order without padding.
 void check_dense(const Recipe& recipe, std::string_view role);
 

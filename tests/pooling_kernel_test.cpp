@@ -2,7 +2,6 @@
 // library's forward step wrote.
 #include <cmath>
 
-#include "runtime/kernels/dispatch.hpp"
 #include "runtime/onednn/ways.hpp"
 #include "tests/message_of.hpp"
 #include "tests/run_recipe.hpp"
@@ -100,12 +99,7 @@ TEST_CASE("without the widest vectors the gradient of max pooling is ours, where
     open.operands[1].dtype = dtype;
     return usual_way(open).kernel;
   };
-#if defined(__x86_64__)
-  const bool ours = kernels::instructions() != kernels::Instructions::avx512;
-#else
-  const bool ours = true;
-#endif
-  const std::string expected = ours ? "pooling_max_backward" : "pooling_backward";
+  const std::string expected = has_widest_vectors() ? "pooling_backward" : "pooling_max_backward";
   for (const char* layout : {"nhwc", "nChw8c", "nChw16c"}) CHECK(kernel_of(pools[0], layout) == expected);
   CHECK(kernel_of(pools[0], "nchw") == "pooling_backward");
   CHECK(kernel_of(pools[0], "nhwc", DType::i32) == "pooling_backward");

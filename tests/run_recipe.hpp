@@ -1,6 +1,10 @@
-// Runs one recipe on buffers of exactly its size: written ones hold NaN before, padding must hold zeros after.
+// Runs one recipe on buffers of exactly its size: written ones hold NaN before, padding must hold zeros after, and what
+// lies behind a buffer must not have changed. The library's own code no sanitizer watches.
 #pragma once
 
+#include <sanitizer/asan_interface.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -12,6 +16,7 @@
 #include <doctest/doctest.h>
 
 #include "runtime/kernel.hpp"
+#include "runtime/kernels/dispatch.hpp"
 #include "runtime/layout.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/recipe.hpp"
@@ -34,6 +39,15 @@ inline RecipeOperand write(std::string role, Dims dims, std::string axes, std::s
 }
 inline RecipeOperand scalar(std::string role) { return tensor(std::move(role), Access::read, {}, "", "", DType::f64); }
 
+/// AVX-512, where machine and environment allow it.
+inline bool has_widest_vectors() {
+#if defined(__x86_64__)
+  return kernels::instructions() == kernels::Instructions::avx512;
+#else
+  return false;
+#endif
+}
+
 /// Of both signs, distinct, reproducible.
 inline Values numbers(std::int64_t count, int salt = 0) {
   Values values(static_cast<std::size_t>(count));
@@ -50,7 +64,8 @@ class Run {
   explicit Run(Recipe recipe) : recipe_(std::move(recipe)) {
     for (const RecipeOperand& operand : recipe_.operands) {
       const std::size_t bytes = byte_count(operand);
-      buffers_.emplace_back(static_cast<std::byte*>(::operator new(bytes, alignment)));
+      buffers_.emplace_back(static_cast<std::byte*>(::operator new(bytes + guard, alignment)));
+      std::memset(buffers_.back().get() + bytes, static_cast<int>(untouched), guard);
       std::memset(buffers_.back().get(), operand.access == Access::write ? 0xFF : 0, bytes);  // all ones: a NaN
     }
   }
@@ -83,8 +98,12 @@ class Run {
     for (const auto& [written, source] : overlaid_)
       pointers[static_cast<std::size_t>(written)] = pointers[static_cast<std::size_t>(source)];
     const auto executable = make_executable(recipe_, pointers);
-    const ThreadScope scope(recipe_.threads);
-    executable->run();
+    for (std::size_t i = 0; i < buffers_.size(); ++i) ASAN_POISON_MEMORY_REGION(end_of(i), guard);
+    {
+      const ThreadScope scope(recipe_.threads);
+      executable->run();
+    }
+    for (std::size_t i = 0; i < buffers_.size(); ++i) check_end(i);
     for (const auto& [written, source] : overlaid_)
       std::memcpy(buffers_[static_cast<std::size_t>(written)].get(), buffers_[static_cast<std::size_t>(source)].get(),
                   byte_count(recipe_.operands[static_cast<std::size_t>(written)]));
@@ -108,6 +127,19 @@ class Run {
   }
 
  private:
+  std::byte* end_of(std::size_t operand) const {
+    return buffers_[operand].get() + byte_count(recipe_.operands[operand]);
+  }
+  void check_end(std::size_t operand) const {
+    const std::byte* const end = end_of(operand);
+    ASAN_UNPOISON_MEMORY_REGION(end, guard);
+    const bool is_whole = std::all_of(end, end + guard, [](std::byte byte) { return byte == untouched; });
+    CHECK_MESSAGE(is_whole,
+                  "nothing is written behind " << recipe_.operands[operand].role << ": " << to_string(recipe_));
+  }
+
+  static constexpr std::size_t guard = 1 << 14;  ///< bytes behind a buffer
+  static constexpr std::byte untouched{0x5A};
   static constexpr std::align_val_t alignment{64};
   struct Free {
     void operator()(std::byte* bytes) const { ::operator delete(bytes, alignment); }

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <set>
 
-#include "runtime/kernels/dispatch.hpp"
 #include "runtime/onednn/ways.hpp"
 #include "runtime/recipe_timer.hpp"
 #include "runtime/tuning.hpp"
@@ -14,12 +13,6 @@
 using namespace weir;
 
 namespace {
-
-#if defined(__x86_64__)
-const bool has_widest_vectors = kernels::instructions() == kernels::Instructions::avx512;
-#else
-const bool has_widest_vectors = false;
-#endif
 
 const std::string images = R"({
   "format": "weir/1", "inputs": { "image": { "shape": [8, 8, 2] }, "label": { "shape": [], "dtype": "i32" } },
@@ -182,7 +175,7 @@ TEST_CASE("where many channels become few, a convolution of one cell has its ker
          {"groups", std::int64_t{1}}},
         2};
   };
-  const std::string product = has_widest_vectors ? "dense_tall_backward_weights" : "convolution_backward_weights";
+  const std::string product = has_widest_vectors() ? "dense_tall_backward_weights" : "convolution_backward_weights";
   CHECK(usual_way(by_kernel(12, 72, 33)).kernel == product);
   CHECK(usual_way(by_kernel(10, 72, 33)).kernel == "convolution_backward_weights");  // too few pixels
   CHECK(usual_way(by_kernel(12, 65, 33)).kernel == "convolution_backward_weights");  // still many
@@ -210,7 +203,7 @@ TEST_CASE("without the widest vectors rows of whole multiples of 128 are ours fr
   const std::string ours = "dense_tall_backward_weights", library = "inner_product_backward_weights";
   CHECK(kernel_of(512, 200) == ours);
   CHECK(kernel_of(511, 200) == library);
-  CHECK(kernel_of(32, 256) == (has_widest_vectors ? library : ours));
+  CHECK(kernel_of(32, 256) == (has_widest_vectors() ? library : ours));
   CHECK(kernel_of(31, 256) == library);
 }
 

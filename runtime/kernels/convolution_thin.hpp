@@ -55,18 +55,9 @@ inline void check_thin(const Recipe& recipe, std::string_view kernel, std::strin
               &result = recipe.operand(out).shape;
   if (image.axes != "nhwc" || result.axes != "nhwc" || weights.axes != "hwio")
     reject(recipe, "images must have axes \"nhwc\" and the kernel \"hwio\"");
-  constexpr std::int64_t most = 1 << 20;
-  const auto strides = integers_setting(recipe, "strides", 2, 1, most);
-  const auto padding = integers_setting(recipe, "padding", 4, 0, most);
   integers_setting(recipe, "dilation", 2, 1, 1);
   integer_setting(recipe, "groups", 1, 1);
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::int64_t room = image.dims[1 + i] + padding[2 * i] + padding[2 * i + 1] - weights.dims[i];
-    if (padding[2 * i] >= weights.dims[i] || padding[2 * i + 1] >= weights.dims[i])
-      reject(recipe, "the padding must be smaller than the window");
-    if (room < 0 || room / strides[i] + 1 != result.dims[1 + i])
-      reject(recipe, "window, strides and padding do not lead from one image to the other");
-  }
+  check_moves(recipe, image, result, weights.dims[0], weights.dims[1]);
   if (image.dims[0] != result.dims[0] || weights.dims[2] != image.dims[3] || weights.dims[3] != result.dims[3])
     reject(recipe, "the kernel's channels do not fit those of the images");
   if (const RecipeOperand* values = recipe.find(bias); values && values->shape.dims != Dims{result.dims[3]})

@@ -148,13 +148,6 @@ class PoolingMaxBackward final : public Executable {
 
 constexpr OperandRule operands[] = {{"diff_dst"}, {"workspace", Access::read, DType::u8}, {"diff_src", Access::write}};
 
-void check_axis(const Recipe& recipe, const Axis& axis, std::int64_t after) {
-  const std::int64_t room = axis.large + axis.before + after - axis.window;
-  if (axis.before >= axis.window || after >= axis.window) reject(recipe, "the padding must be smaller than the window");
-  if (room < 0 || room / axis.stride + 1 != axis.small)
-    reject(recipe, "window, strides and padding do not lead from one image to the other");
-}
-
 void validate(const Recipe& recipe) {
   check_operands(recipe, operands);
   check_attribute_names(recipe, {"algorithm", "window", "strides", "padding"});
@@ -167,12 +160,10 @@ void validate(const Recipe& recipe) {
     reject(recipe, "images must be in the layout \"nhwc\", \"nChw8c\" or \"nChw16c\"");
   if (large.dims[0] != small.dims[0] || large.dims[3] != small.dims[3])
     reject(recipe, "pooling keeps the number of images and of channels");
-  constexpr std::int64_t most = 1 << 20, positions = 255;  // a byte counts the cells of a window
+  constexpr std::int64_t positions = 255;  // a byte counts the cells of a window
   const auto window = integers_setting(recipe, "window", 2, 1, positions);
   if (window[0] * window[1] > positions) reject(recipe, "the window is too large for positions of a byte");
-  integers_setting(recipe, "strides", 2, 1, most);
-  const auto padding = integers_setting(recipe, "padding", 4, 0, most);
-  for (std::size_t axis = 0; axis < 2; ++axis) check_axis(recipe, axis_of(recipe, axis), padding[2 * axis + 1]);
+  check_moves(recipe, large, small, window[0], window[1]);
 }
 
 std::unique_ptr<Executable> create(const Recipe& recipe, std::span<void* const> buffers) {

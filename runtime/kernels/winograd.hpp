@@ -295,11 +295,8 @@ inline void check_winograd(const Recipe& recipe, std::string_view in, std::strin
   integers_setting(recipe, "strides", 2, 1, 1);
   integers_setting(recipe, "dilation", 2, 1, 1);
   integer_setting(recipe, "groups", 1, 1);
-  const auto padding = integers_setting(recipe, "padding", 4, 0, 2);
   if (weights.dims[0] != 3 || weights.dims[1] != 3) reject(recipe, "the kernel must be 3 by 3");
-  for (std::size_t i = 0; i < 2; ++i)
-    if (image.dims[1 + i] + padding[2 * i] + padding[2 * i + 1] - 2 != result.dims[1 + i])
-      reject(recipe, "window and padding do not lead from one image to the other");
+  check_moves(recipe, image, result, 3, 3);
   if (image.dims[0] != result.dims[0] || weights.dims[2] != image.dims[3] || weights.dims[3] != result.dims[3])
     reject(recipe, "the kernel's channels do not fit those of the images");
   if (image.dims[3] % winograd_block != 0 || result.dims[3] % winograd_block != 0)

@@ -31,13 +31,13 @@ bool is_dense_below(const Recipe& open, double most_flops) {
 /// The gradient of a kernel over many rows: the library copies the rows transposed first, ours need not be. Measured on
 /// AVX-512 with 2048 rows, 128 and 512 columns: faster by a tenth to a half; with 128 rows nothing is gained. Without
 /// the widest vectors rows of a multiple of 128 columns cost the library a third of its time, from 32 rows on.
-constexpr std::int64_t tall_rows = 512, tall_columns = 32, narrow_tall_rows = 32, colliding_columns = 128;
+constexpr std::int64_t tall_rows = 512, tall_columns = 32, colliding_rows = 32, colliding_columns = 128;
 
 bool is_tall_dense(const Recipe& open, std::int64_t least_columns) {
   if (open.kernel != "inner_product_backward_weights") return false;
   const Dims &src = open.operand("src").shape.dims, &diff_dst = open.operand("diff_dst").shape.dims;
   const bool collides = !has_widest_vectors() && src[1] % colliding_columns == 0;
-  return src[0] >= (collides ? narrow_tall_rows : tall_rows) && src[1] >= least_columns && diff_dst[1] >= least_columns;
+  return src[0] >= (collides ? colliding_rows : tall_rows) && src[1] >= least_columns && diff_dst[1] >= least_columns;
 }
 
 Recipe as_tall_dense(Recipe recipe) {
@@ -220,6 +220,7 @@ std::vector<Recipe> ways_of(const Recipe& open) {
   std::vector<Recipe> forms{open};
   if (is_thin_convolution(open)) forms.push_back(as_thin_convolution(open));
   if (is_winograd_convolution(open)) forms.push_back(as_winograd_convolution(open));
+  if (is_max_pooling_gradient(open)) forms.push_back(as_own_pooling(open));
   if (is_product_of_rows(open)) forms.push_back(as_product_of_rows(open));
   for (const Recipe& form : forms)
     for (int team : {open.threads, 1}) {
