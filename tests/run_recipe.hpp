@@ -39,14 +39,14 @@ inline RecipeOperand write(std::string role, Dims dims, std::string axes, std::s
 }
 inline RecipeOperand scalar(std::string role) { return tensor(std::move(role), Access::read, {}, "", "", DType::f64); }
 
-/// AVX-512, where machine and environment allow it.
-inline bool has_widest_vectors() {
+/// What machine and environment allow.
 #if defined(__x86_64__)
-  return kernels::instructions() == kernels::Instructions::avx512;
+inline bool has_widest_vectors() { return kernels::instructions() == kernels::Instructions::avx512; }
+inline bool has_avx2_alone() { return kernels::instructions() == kernels::Instructions::avx2; }
 #else
-  return false;
+inline bool has_widest_vectors() { return false; }
+inline bool has_avx2_alone() { return false; }
 #endif
-}
 
 /// Of both signs, distinct, reproducible.
 inline Values numbers(std::int64_t count, int salt = 0) {
