@@ -89,6 +89,38 @@ TEST_CASE("one step over several tensors computes each as a step of its own does
   }
 }
 
+TEST_CASE("one step over several statistics moves each as a step of its own does") {
+  const auto average = [](std::vector<std::int64_t> counts) {
+    Recipe recipe{"moving_average", {}, {{"momentum", 0.9}}, 1};
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      recipe.operands.push_back(updated(repeated_role("statistic", i), {counts[i]}));
+      recipe.operands.push_back(read(repeated_role("batch_value", i), {counts[i]}, "o"));
+    }
+    return recipe;
+  };
+  const std::vector<std::int64_t> counts{5, 1, 33};
+  Run together(average(counts));
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const int salt = 10 * static_cast<int>(i);
+    together.set(repeated_role("statistic", i), numbers(counts[i], salt));
+    together.set(repeated_role("batch_value", i), numbers(counts[i], salt + 1));
+  }
+  together.run();
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const int salt = 10 * static_cast<int>(i);
+    Run alone(average({counts[i]}));
+    alone.set("statistic", numbers(counts[i], salt)).set("batch_value", numbers(counts[i], salt + 1)).run();
+    CHECK(alone.get("statistic") != numbers(counts[i], salt));
+    CHECK(together.get(repeated_role("statistic", i)) == alone.get("statistic"));
+  }
+  Recipe shorter = average(counts), uneven = average(counts);
+  shorter.operands.pop_back();
+  CHECK(message_of([&] { validate_recipe(shorter); }).find("operand \"batch_value_3\" is missing") !=
+        std::string::npos);
+  uneven.operands.back().shape.dims[0] = 34;
+  CHECK(message_of([&] { validate_recipe(uneven); }).find("\"batch_value_3\"") != std::string::npos);
+}
+
 TEST_CASE("a further tensor must be complete and of one shape") {
   Recipe recipe = adam();
   add_adam_operands(recipe, "", 4);
@@ -116,6 +148,28 @@ TEST_CASE("a model's updates are one step, and without the pass one a parameter,
     CHECK(commit_nodes(text).size() == 1);
     CHECK(trained(text, {}) == trained(text, {.without = {"group_updates"}}));
   }
+}
+
+TEST_CASE("all statistics of one momentum move in one step") {
+  const std::string text = with(two_layers, R"("activation": "relu", "from": "x"/*rule*/ },)",
+                                R"("from": "x" }, { "name": "one", "type": "batch_normalization" },
+    { "name": "two", "type": "batch_normalization" },
+    { "name": "three", "type": "batch_normalization", "momentum": 0.5 },)");
+  const std::vector<std::string> nodes = commit_nodes(text);
+  const auto has = [&](const std::string& node) { return std::find(nodes.begin(), nodes.end(), node) != nodes.end(); };
+  CHECK(has("one.moving_mean, one.moving_variance, two.moving_mean, two.moving_variance"));
+  CHECK(has("three.moving_mean, three.moving_variance"));
+  CHECK(trained(text, {}) == trained(text, {.without = {"group_updates"}}));
+}
+
+TEST_CASE("a statistic that moves twice does so in two steps") {
+  const std::string text = with(two_layers, R"("activation": "relu", "from": "x"/*rule*/ },)",
+                                R"("from": "x" }, { "name": "one", "type": "batch_normalization", "momentum": 0.5 },
+    { "name": "two", "type": "batch_normalization", "momentum": 0.5, "share": "one" },)");
+  const std::string means = "one.moving_mean, one.moving_variance";
+  const std::vector<std::string> nodes = commit_nodes(text);
+  CHECK(std::count(nodes.begin(), nodes.end(), means) == 2);
+  CHECK(trained(text, {}) == trained(text, {.without = {"group_updates"}}));
 }
 
 TEST_CASE("a constraint still follows the update of its parameter") {

@@ -50,6 +50,26 @@ TEST_CASE("parallel calls its body once for each index") {
   }
 }
 
+TEST_CASE("a phase begins when all of the one before have ended, on any number of threads") {
+  constexpr int rounds = 200;
+  for (int threads : {1, 2, 3, 7}) {
+    std::atomic<int> first = 0, second = 0, third = 0, early = 0;
+    for (int round = 1; round <= rounds; ++round)
+      parallel(
+          threads, [&](int, int) { ++first; },
+          [&](int, int) {
+            if (first != round * threads) ++early;
+            ++second;
+          },
+          [&](int, int count) {
+            if (second != round * threads || count != threads) ++early;
+            ++third;
+          });
+    CHECK(early == 0);
+    CHECK(third == rounds * threads);
+  }
+}
+
 TEST_CASE("two indices run on two threads, one on the caller's") {
   std::set<std::thread::id> ids;
   std::thread::id seen[2];

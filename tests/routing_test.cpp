@@ -238,7 +238,8 @@ TEST_CASE("statistics of a shared normalization move once for each use, in file 
            R"({ "name": "again", "type": "batch_normalization", "share": "norm" }, { "name": "drop")");
   const auto plan = compiled(text);
   int moves = 0;
-  for (const Step& step : plan->find(ProgramKind::train, 5)->commit) moves += step.node == "norm.moving_mean" ? 1 : 0;
+  for (const Step& step : plan->find(ProgramKind::train, 5)->commit)
+    moves += step.node.starts_with("norm.moving_mean") ? 1 : 0;
   CHECK(moves == 2);
   CHECK(verified(text) == layers);
 }

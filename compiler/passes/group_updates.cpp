@@ -2,9 +2,9 @@
 // one step, where their kernel's record says that it takes several (KernelDef::repeats).
 //   adam(parameter, gradient, …)  adam(parameter, gradient, …)   becomes   adam(parameter, gradient, …, parameter_2, …)
 // Legal because an update reads and writes what belongs to its own parameter, and scalars that no step of commit
-// writes; it moves forward only, so whatever follows it (a constraint) still does. A small model's update costs the
-// call of one kernel. After lower, because recipes must be known. Optional; each tensor is computed as before, bit by
-// bit.
+// writes; it moves forward only, so whatever follows it (a constraint, the next move of the same statistic) still does.
+// A small model's update costs the call of one kernel. After lower, because recipes must be known. Optional; each
+// tensor is computed as before, bit by bit.
 #include <algorithm>
 
 #include "compiler/passes/passes.hpp"
@@ -36,6 +36,15 @@ bool alike(const KernelDef& kernel, const LoweredStep& a, const LoweredStep& b) 
   return true;
 }
 
+/// The same tensor is in both: a statistic of a layer that is used twice moves twice, one move behind the other.
+bool overlap(const KernelDef& kernel, const LoweredStep& group, const LoweredStep& step) {
+  for (std::size_t i = 0; i < step.operands.size(); ++i)
+    if (is_repeated(kernel, step.recipe.operands[i].role) &&
+        std::find(group.operands.begin(), group.operands.end(), step.operands[i]) != group.operands.end())
+      return true;
+  return false;
+}
+
 void append(const KernelDef& kernel, LoweredStep& group, const LoweredStep& step, std::size_t tensor) {
   for (std::size_t i = 0; i < step.operands.size(); ++i) {
     RecipeOperand operand = step.recipe.operands[i];
@@ -58,9 +67,11 @@ LoweredGraph group_updates(LoweredGraph lowered) {
     const KernelDef* kernel = groupable(step);
     std::size_t tensors = 1;
     for (std::size_t next = first + 1; kernel && next < lowered.steps.size(); ++next) {
-      if (taken[next] || !groupable(lowered.steps[next]) || !alike(*kernel, lowered.steps[first], lowered.steps[next]))
+      const LoweredStep& other = lowered.steps[next];
+      if (taken[next] || !groupable(other) || !alike(*kernel, lowered.steps[first], other) ||
+          overlap(*kernel, step, other))
         continue;
-      append(*kernel, step, lowered.steps[next], tensors++);
+      append(*kernel, step, other, tensors++);
       taken[next] = true;
     }
     steps.push_back(std::move(step));

@@ -25,6 +25,10 @@ struct ChannelPiece {
   std::int64_t lane;        ///< its first lane among those of all channels
 };
 
+struct ChannelRange {
+  std::int64_t first, last;
+};
+
 class ChannelRows {
  public:
   explicit ChannelRows(const Shape& shape) : channels_(shape.dims.back()) {
@@ -40,6 +44,11 @@ class ChannelRows {
     rest_ = (run_rows_ - long_rows_ * together) * width_;
     piece_rows_ = std::clamp<std::int64_t>(entries_in_piece / lanes_, 16, 64);
     pieces_in_run_ = std::max<std::int64_t>(1, (long_rows_ + piece_rows_ - 1) / piece_rows_);
+    if (runs_ == 1 && pieces_in_run_ > 2) {  // a number that two and four threads share evenly
+      pieces_in_run_ = (pieces_in_run_ + 3) / 4 * 4;
+      piece_rows_ = (long_rows_ + pieces_in_run_ - 1) / pieces_in_run_;
+      pieces_in_run_ = (long_rows_ + piece_rows_ - 1) / piece_rows_;
+    }
     rows_of_channel_ = pixels;
   }
 
@@ -69,21 +78,28 @@ class ChannelRows {
             run % groups_ * lanes_};
   }
 
-  /// A value of each padded channel for each lane.
-  template <class Number>
-  void spread(const std::vector<Number>& channels, std::vector<Number>& lanes) const {
-    for (std::int64_t group = 0; group < groups_; ++group)
-      for (std::int64_t lane = 0; lane < lanes_; lane += width_)
-        std::copy_n(channels.data() + group * width_, width_, lanes.data() + group * lanes_ + lane);
+  /// How many threads of a team are worth their waking for these images.
+  int team(int threads) const { return entries() < worth_a_team ? 1 : threads; }
+
+  /// What a thread of a team has of the channels: whole lines of the cache.
+  ChannelRange channels_of(int index, int team) const {
+    const std::int64_t lines = (channels_ + whole - 1) / whole;
+    return {lines * index / team * whole, std::min(channels_, lines * (index + 1) / team * whole)};
   }
-  /// Adds the values of all lanes of a channel to its own.
-  void add(const double* lanes, std::vector<double>& channels) const {
-    for (std::int64_t group = 0; group < groups_; ++group)
-      for (std::int64_t lane = 0; lane < lanes_; lane += width_) {
-        double* const to = channels.data() + group * width_;
-        const double* const from = lanes + group * lanes_ + lane;
-        for (std::int64_t i = 0; i < width_; ++i) to[i] += from[i];
-      }
+
+  /// A value of each of these channels, which are counted from channel 0, for each of their lanes.
+  void spread(ChannelRange range, const float* channels, std::vector<float>& lanes) const {
+    for_each_group(range, [&](std::int64_t first, std::int64_t count, std::int64_t lane) {
+      for (std::int64_t end = lane + lanes_; lane < end; lane += width_)
+        std::copy_n(channels + first, count, lanes.data() + lane);
+    });
+  }
+  /// Adds the values of all lanes of each of these channels to its own.
+  void add(ChannelRange range, const double* lanes, std::vector<double>& channels) const {
+    for_each_group(range, [&](std::int64_t first, std::int64_t count, std::int64_t lane) {
+      for (std::int64_t end = lane + lanes_; lane < end; lane += width_)
+        dispatch(AddUp{}, lanes + lane, channels.data() + first, count);
+    });
   }
   /// The first entry of each channel.
   void first_row(const float* values, std::vector<float>& channels) const {
@@ -91,16 +107,31 @@ class ChannelRows {
       std::copy_n(values + group * run_rows_ * width_, width_, channels.data() + group * width_);
   }
 
-  /// body(piece) once for each, in any order: the last first, because they were read last and may still be near.
+  /// body(piece) for what this thread of a team has: the last first, because they were read last and may still be near.
   template <class Body>
-  void for_each(int threads, Body&& body) const {
-    parallel(entries() < worth_a_team ? 1 : threads, [&](int index, int team) {
-      for (std::int64_t at = pieces() * (index + 1) / team; at-- > pieces() * index / team;) body(piece(at));
-    });
+  void for_each_of(int index, int team, Body&& body) const {
+    for (std::int64_t at = pieces() * (index + 1) / team; at-- > pieces() * index / team;) body(piece(at));
   }
 
  private:
   static constexpr std::int64_t whole = 16, least_lanes = 64, entries_in_piece = 1 << 14, worth_a_team = 1 << 15;
+
+  struct AddUp {
+    WEIR_INLINE void operator()(const double* from, double* to, std::int64_t count) const {
+      WEIR_INDEPENDENT
+      for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
+    }
+  };
+
+  /// body(first, count, lane) for the channels of each group in the range: the first of them, and its first lane.
+  template <class Body>
+  void for_each_group(ChannelRange range, Body&& body) const {
+    for (std::int64_t first = range.first; first < range.last;) {
+      const std::int64_t group = first / width_, last = std::min(range.last, (group + 1) * width_);
+      body(first, last - first, group * lanes_ + first % width_);
+      first = last;
+    }
+  }
 
   /// Of "nChw16c" 16; 0 where the layout is another.
   static std::int64_t block_of(const Shape& shape) {
@@ -115,54 +146,59 @@ class ChannelRows {
       rows_of_channel_;
 };
 
-/// Two sums for each channel, in double over fixed shares of the pieces, so that threads change no bit.
+/// Two sums for each channel, in double over fixed shares of the pieces, so that threads change no bit. Made in two
+/// phases: a thread adds up pieces, then all shares' sums of some channels.
 class ChannelSums {
  public:
-  ChannelSums(const ChannelRows& rows, int threads)
-      : first(static_cast<std::size_t>(rows.padded_channels())),
+  explicit ChannelSums(const ChannelRows& rows)
+      : first(static_cast<std::size_t>(rows.channels())),
         second(first.size()),
         rows_(rows),
-        threads_(threads),
-        shares_(rows.pieces(), (rows.pieces() + shares(rows) - 1) / shares(rows)),
-        sums_(static_cast<std::size_t>(shares_.count() * 2 * rows.all_lanes())) {}
+        pieces_(pieces_in_share(rows)),
+        shares_((rows.pieces() + pieces_ - 1) / pieces_),
+        sums_(static_cast<std::size_t>(shares_ * 2 * rows.all_lanes())) {}
 
   /// body(piece, first, second) adds to the sums of the piece's lanes.
   template <class Body>
-  void add_up(Body&& body) {
+  void add_pieces(int index, int team, Body&& body) {
     const std::int64_t lanes = rows_.all_lanes();
-    shares_.for_each(
-        threads_,
-        [&](std::int64_t share, std::int64_t begin, std::int64_t end) {
-          double* const sums = sums_.data() + share * 2 * lanes;
-          std::fill_n(sums, 2 * lanes, 0.0);
-          for (std::int64_t at = begin; at < end; ++at) {
-            const ChannelPiece piece = rows_.piece(at);
-            body(piece, sums + piece.lane, sums + lanes + piece.lane);
-          }
-        },
-        2);
-    std::fill(first.begin(), first.end(), 0.0);
-    std::fill(second.begin(), second.end(), 0.0);
-    for (std::int64_t share = 0; share < shares_.count(); ++share) {
-      rows_.add(sums_.data() + share * 2 * lanes, first);
-      rows_.add(sums_.data() + (share * 2 + 1) * lanes, second);
+    for (std::int64_t share = shares_ * index / team; share < shares_ * (index + 1) / team; ++share) {
+      double* const sums = sums_.data() + share * 2 * lanes;
+      std::fill_n(sums, 2 * lanes, 0.0);
+      for (std::int64_t at = share * pieces_; at < std::min(rows_.pieces(), (share + 1) * pieces_); ++at) {
+        const ChannelPiece piece = rows_.piece(at);
+        body(piece, sums + piece.lane, sums + lanes + piece.lane);
+      }
     }
   }
 
-  std::vector<double> first, second;  ///< by padded channel
+  void add_shares(ChannelRange range) {
+    for (std::vector<double>* to : {&first, &second})
+      std::fill_n(to->data() + range.first, range.last - range.first, 0.0);
+    for (std::int64_t share = 0; share < shares_; ++share) {
+      const double* const sums = sums_.data() + share * 2 * rows_.all_lanes();
+      rows_.add(range, sums, first);
+      rows_.add(range, sums + rows_.all_lanes(), second);
+    }
+  }
+
+  std::vector<double> first, second;  ///< by channel
 
  private:
   static constexpr std::int64_t entries_in_share = 1 << 14, most_shares = 32, entries_for_a_sum = 16;
 
-  static std::int64_t shares(const ChannelRows& rows) {
-    return std::clamp<std::int64_t>(
+  /// An even number of shares, that two threads have the same work, or one.
+  static std::int64_t pieces_in_share(const ChannelRows& rows) {
+    const std::int64_t shares = std::clamp<std::int64_t>(
         std::min(rows.entries() / entries_in_share, rows.entries() / (entries_for_a_sum * rows.all_lanes())), 1,
         most_shares);
+    std::int64_t pieces = (rows.pieces() + shares - 1) / shares;
+    while (pieces < rows.pieces() && (rows.pieces() + pieces - 1) / pieces % 2 == 1) ++pieces;
+    return pieces;
   }
 
   const ChannelRows& rows_;
-  int threads_;
-  Blocks shares_;
+  std::int64_t pieces_, shares_;
   std::vector<double> sums_;
 };
 

@@ -35,9 +35,17 @@ WEIR_INLINE void mask(const Number& value, Number& gradient) {
   if constexpr (after == After::relu6) gradient = value * (6 - value) > 0 ? gradient : Number{};
 }
 
-struct PerDeviation {
-  WEIR_INLINE void operator()(const float* variances, double epsilon, double* to, std::int64_t count) const {
-    for (std::int64_t c = 0; c < count; ++c) to[c] = 1 / std::sqrt(static_cast<double>(variances[c]) + epsilon);
+/// per_deviation = 1 / sqrt(variance + epsilon), factor = scale · per_deviation; scales: null for 1.
+struct Factors {
+  WEIR_INLINE void operator()(const float* variances, const float* scales, double epsilon, double* per_deviation,
+                              float* factors, std::int64_t count) const {
+    WEIR_INDEPENDENT
+    for (std::int64_t c = 0; c < count; ++c) {
+      per_deviation[c] = 1 / std::sqrt(static_cast<double>(variances[c]) + epsilon);
+      factors[c] = static_cast<float>(per_deviation[c]);
+    }
+    for (std::int64_t c = 0; scales && c < count; ++c)
+      factors[c] = static_cast<float>(static_cast<double>(scales[c]) * per_deviation[c]);
   }
 };
 
@@ -50,37 +58,29 @@ class Normalization {
         shift(mean.size()),
         per_deviation(static_cast<std::size_t>(rows.channels())),
         rows_(rows),
-        scale_of_(pointer<const float>(recipe, buffers, "scale")),
-        shift_of_(pointer<const float>(recipe, buffers, "shift")),
+        scale_(pointer<const float>(recipe, buffers, "scale")),
+        shift_(pointer<const float>(recipe, buffers, "shift")),
         epsilon_(recipe.attributes.number("epsilon")),
-        channels_(static_cast<std::size_t>(rows.padded_channels())) {}
+        factors_(per_deviation.size()) {}
 
-  /// By the statistics of each channel.
-  void settle(const float* means, const float* variances) {
-    const std::int64_t count = rows_.channels();
-    dispatch(PerDeviation{}, variances, epsilon_, per_deviation.data(), count);
-    std::copy_n(means, count, channels_.data());
-    rows_.spread(channels_, mean);
-    for (std::int64_t c = 0; c < count; ++c) {
-      const auto at = static_cast<std::size_t>(c);
-      channels_[at] = static_cast<float>(scale(c) * per_deviation[at]);
-    }
-    rows_.spread(channels_, factor);
-    if (!shift_of_) return;  // 0 from the start
-    std::copy_n(shift_of_, count, channels_.data());
-    rows_.spread(channels_, shift);
+  /// By the statistics of each channel, for these channels.
+  void settle(ChannelRange range, const float* means, const float* variances) {
+    const std::int64_t first = range.first;
+    dispatch(Factors{}, variances + first, scale_ ? scale_ + first : nullptr, epsilon_, per_deviation.data() + first,
+             factors_.data() + first, range.last - first);
+    rows_.spread(range, means, mean);
+    rows_.spread(range, factors_.data(), factor);
+    if (shift_) rows_.spread(range, shift_, shift);  // else 0 from the start
   }
-
-  double scale(std::int64_t channel) const { return scale_of_ ? static_cast<double>(scale_of_[channel]) : 1.0; }
 
   std::vector<float> mean, factor, shift;  ///< by lane
   std::vector<double> per_deviation;       ///< by channel
 
  private:
   const ChannelRows& rows_;
-  const float *scale_of_, *shift_of_;
+  const float *scale_, *shift_;
   double epsilon_;
-  std::vector<float> channels_;
+  std::vector<float> factors_;  ///< by channel
 };
 
 /// Settings, and operands of one number a channel; the others are images like src.

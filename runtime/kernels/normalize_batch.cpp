@@ -133,11 +133,24 @@ struct Normalize {
   };
 };
 
+/// Of the distances from `origins`, over 1 / `share` rows.
+struct Statistics {
+  WEIR_INLINE void operator()(const double* sums, const double* squares, const float* origins, double share,
+                              float* means, float* variances, std::int64_t count) const {
+    WEIR_INDEPENDENT
+    for (std::int64_t c = 0; c < count; ++c) {
+      const double distance = sums[c] * share, variance = squares[c] * share - distance * distance;
+      means[c] = static_cast<float>(static_cast<double>(origins[c]) + distance);
+      variances[c] = static_cast<float>(variance < 0 ? 0 : variance);  // NaN stays NaN
+    }
+  }
+};
+
 class NormalizeBatch final : public Executable {
  public:
   NormalizeBatch(const Recipe& recipe, std::span<void* const> buffers)
       : rows_(recipe.operand("src").shape),
-        sums_(rows_, recipe.threads),
+        sums_(rows_),
         normalization_(recipe, buffers, rows_),
         src_(pointer<const float>(recipe, buffers, "src")),
         addend_(pointer<const float>(recipe, buffers, "addend")),
@@ -150,8 +163,6 @@ class NormalizeBatch final : public Executable {
         origin_(static_cast<std::size_t>(rows_.all_lanes())) {}
 
   void run() override {
-    settle_statistics();
-    normalization_.settle(mean_, variance_);
     switch (after_) {
       case After::nothing:
         return addend_ ? normalize<After::nothing, true>() : normalize<After::nothing, false>();
@@ -163,25 +174,35 @@ class NormalizeBatch final : public Executable {
   }
 
  private:
-  void settle_statistics() {
+  template <After after, bool adds>
+  void normalize() {
     rows_.first_row(src_, origins_);
-    rows_.spread(origins_, origin_);
-    sums_.add_up([&](const ChannelPiece& piece, double* sums, double* squares) {
+    rows_.spread({0, rows_.channels()}, origins_.data(), origin_);
+    parallel(
+        rows_.team(threads_), [&](int index, int team) { add_moments(index, team); },
+        [&](int index, int team) { settle(rows_.channels_of(index, team)); },
+        [&](int index, int team) { give<after, adds>(index, team); });
+  }
+
+  void add_moments(int index, int team) {
+    sums_.add_pieces(index, team, [&](const ChannelPiece& piece, double* sums, double* squares) {
       run_widest<Moments>(MomentRows{src_ + piece.begin, origin_.data() + piece.lane, sums, squares, piece.rows,
                                      piece.rest, rows_.lanes(), rows_.width()});
     });
-    const auto count = static_cast<double>(rows_.rows_of_channel());
-    for (std::size_t c = 0; c < static_cast<std::size_t>(rows_.channels()); ++c) {
-      const double distance = sums_.first[c] / count;
-      mean_[c] = static_cast<float>(static_cast<double>(origins_[c]) + distance);
-      variance_[c] = static_cast<float>(std::max(0.0, sums_.second[c] / count - distance * distance));
-    }
+  }
+
+  void settle(ChannelRange range) {
+    sums_.add_shares(range);
+    const std::int64_t first = range.first;
+    dispatch(Statistics{}, sums_.first.data() + first, sums_.second.data() + first, origins_.data() + first,
+             1 / static_cast<double>(rows_.rows_of_channel()), mean_ + first, variance_ + first, range.last - first);
+    normalization_.settle(range, mean_, variance_);
   }
 
   template <After after, bool adds>
-  void normalize() {
+  void give(int index, int team) {
     const Normalization& n = normalization_;
-    rows_.for_each(threads_, [&](const ChannelPiece& piece) {
+    rows_.for_each_of(index, team, [&](const ChannelPiece& piece) {
       run_widest<Normalize<after, adds>::template Loop>(
           ValueRows{src_ + piece.begin, adds ? addend_ + piece.begin : nullptr, n.mean.data() + piece.lane,
                     n.factor.data() + piece.lane, n.shift.data() + piece.lane, dst_ + piece.begin, piece.rows,

@@ -3,7 +3,8 @@
 //   diff_src = scale / sqrt(variance + epsilon) · (d - mean(d) - x̂ · mean(d · x̂))
 //   diff_scale = sum(d · x̂), diff_shift = sum(d), diff_addend = d
 // What was let through the value says, computed again from src; or dst, where something was added to it. Two passes:
-// sums, then values. In the second case the first pass writes d, and the second reads it.
+// sums, then values, with what is to do for each channel before and between them; threads share out all four in one
+// region. In the second case the first pass writes d, and the second reads it.
 #include "runtime/kernel.hpp"
 #include "runtime/kernels/normalization.hpp"
 
@@ -140,11 +141,28 @@ struct Values {
   };
 };
 
+/// What the two sums of each channel, over 1 / `share` rows, come to; diff_scales, diff_shifts: null where nobody wants
+/// them.
+struct SettleGradient {
+  WEIR_INLINE void operator()(const double* sums, const double* products, const double* per_deviation, double share,
+                              float* by_x, float* constants, float* diff_scales, float* diff_shifts,
+                              std::int64_t count) const {
+    WEIR_INDEPENDENT
+    for (std::int64_t c = 0; c < count; ++c) {
+      by_x[c] = static_cast<float>(per_deviation[c] * (products[c] * per_deviation[c]) * share);
+      constants[c] = static_cast<float>(sums[c] * share);
+    }
+    for (std::int64_t c = 0; diff_scales && c < count; ++c)
+      diff_scales[c] = static_cast<float>(products[c] * per_deviation[c]);
+    for (std::int64_t c = 0; diff_shifts && c < count; ++c) diff_shifts[c] = static_cast<float>(sums[c]);
+  }
+};
+
 class NormalizeBatchGradient final : public Executable {
  public:
   NormalizeBatchGradient(const Recipe& recipe, std::span<void* const> buffers)
       : rows_(recipe.operand("src").shape),
-        sums_(rows_, recipe.threads),
+        sums_(rows_),
         normalization_(recipe, buffers, rows_),
         src_(pointer<const float>(recipe, buffers, "src")),
         diff_dst_(pointer<const float>(recipe, buffers, "diff_dst")),
@@ -157,26 +175,21 @@ class NormalizeBatchGradient final : public Executable {
         masked_(pointer<float>(recipe, buffers, "diff_addend")),
         after_(after_of(recipe)),
         threads_(recipe.threads),
-        channels_{std::vector<float>(static_cast<std::size_t>(rows_.padded_channels())),
-                  std::vector<float>(static_cast<std::size_t>(rows_.padded_channels())),
-                  std::vector<float>(static_cast<std::size_t>(rows_.padded_channels()))},
-        lanes_{std::vector<float>(static_cast<std::size_t>(rows_.all_lanes())),
-               std::vector<float>(static_cast<std::size_t>(rows_.all_lanes())),
-               std::vector<float>(static_cast<std::size_t>(rows_.all_lanes()))} {
+        by_x_(static_cast<std::size_t>(rows_.channels())),
+        constant_(by_x_.size()),
+        lanes_by_x_(static_cast<std::size_t>(rows_.all_lanes())),
+        lanes_constant_(lanes_by_x_.size()) {
     if (dst_ && !masked_) masked_ = diff_src_;  // free until the second pass
   }
 
   void run() override {
-    normalization_.settle(mean_, variance_);
     switch (after_) {
       case After::nothing:
-        return add_up<After::nothing, false>(), give<After::nothing>(diff_dst_);
+        return differentiate<After::nothing, false>(diff_dst_);
       case After::relu:
-        if (dst_) return add_up<After::relu, false>(), give<After::nothing>(masked_);
-        return add_up<After::relu, true>(), give<After::relu>(diff_dst_);
+        return dst_ ? differentiate<After::relu, false>(masked_) : differentiate<After::relu, true>(diff_dst_);
       case After::relu6:
-        if (dst_) return add_up<After::relu6, false>(), give<After::nothing>(masked_);
-        return add_up<After::relu6, true>(), give<After::relu6>(diff_dst_);
+        return dst_ ? differentiate<After::relu6, false>(masked_) : differentiate<After::relu6, true>(diff_dst_);
     }
   }
 
@@ -185,41 +198,47 @@ class NormalizeBatchGradient final : public Executable {
     const auto at = [&](auto* values) { return values ? values + piece.begin : nullptr; };
     const auto lane = [&](const std::vector<float>& values) { return values.data() + piece.lane; };
     const Normalization& n = normalization_;
-    return {at(src_),       at(d),         at(dst_),        at(masked_),     at(diff_src_),   lane(n.mean),
-            lane(n.factor), lane(n.shift), lane(lanes_[0]), lane(lanes_[1]), lane(lanes_[2]), nullptr,
-            nullptr,        piece.rows,    piece.rest,      rows_.lanes(),   rows_.width()};
+    return {at(src_),       at(d),         at(dst_),       at(masked_),       at(diff_src_),         lane(n.mean),
+            lane(n.factor), lane(n.shift), lane(n.factor), lane(lanes_by_x_), lane(lanes_constant_), nullptr,
+            nullptr,        piece.rows,    piece.rest,     rows_.lanes(),     rows_.width()};
+  }
+
+  /// d: what the second pass reads, with the mask still to come where by_value.
+  template <After after, bool by_value>
+  void differentiate(const float* d) {
+    parallel(
+        rows_.team(threads_),
+        [&](int index, int team) { normalization_.settle(rows_.channels_of(index, team), mean_, variance_); },
+        [&](int index, int team) { add_up<after, by_value>(index, team); },
+        [&](int index, int team) { settle(rows_.channels_of(index, team)); },
+        [&](int index, int team) { give<by_value ? after : After::nothing>(index, team, d); });
   }
 
   template <After after, bool by_value>
-  void add_up() {
-    sums_.add_up([&](const ChannelPiece& piece, double* sums, double* products) {
+  void add_up(int index, int team) {
+    sums_.add_pieces(index, team, [&](const ChannelPiece& piece, double* sums, double* products) {
       GradientRows rows = rows_of(piece, diff_dst_);
       rows.sums = sums;
       rows.products = products;
       run_widest<Sums<after, by_value>::template Loop>(rows);
     });
-    settle_channels();
   }
 
-  void settle_channels() {
-    const auto count = static_cast<double>(rows_.rows_of_channel());
-    for (std::int64_t c = 0; c < rows_.channels(); ++c) {
-      const auto at = static_cast<std::size_t>(c);
-      const double per_deviation = normalization_.per_deviation[at], factor = normalization_.scale(c) * per_deviation;
-      const double sum = sums_.first[at], product = sums_.second[at] * per_deviation;
-      if (diff_shift_) diff_shift_[c] = static_cast<float>(sum);
-      if (diff_scale_) diff_scale_[c] = static_cast<float>(product);
-      channels_[0][at] = static_cast<float>(factor);
-      channels_[1][at] = static_cast<float>(per_deviation * product / count);
-      channels_[2][at] = static_cast<float>(sum / count);
-    }
-    for (int i = 0; i < 3; ++i) rows_.spread(channels_[i], lanes_[i]);
+  void settle(ChannelRange range) {
+    sums_.add_shares(range);
+    const std::int64_t first = range.first;
+    const auto at = [&](float* values) { return values ? values + first : nullptr; };
+    dispatch(SettleGradient{}, sums_.first.data() + first, sums_.second.data() + first,
+             normalization_.per_deviation.data() + first, 1 / static_cast<double>(rows_.rows_of_channel()),
+             at(by_x_.data()), at(constant_.data()), at(diff_scale_), at(diff_shift_), range.last - first);
+    rows_.spread(range, by_x_.data(), lanes_by_x_);
+    rows_.spread(range, constant_.data(), lanes_constant_);
   }
 
   template <After after>
-  void give(const float* d) {
-    rows_.for_each(threads_,
-                   [&](const ChannelPiece& piece) { run_widest<Values<after>::template Loop>(rows_of(piece, d)); });
+  void give(int index, int team, const float* d) {
+    rows_.for_each_of(index, team,
+                      [&](const ChannelPiece& piece) { run_widest<Values<after>::template Loop>(rows_of(piece, d)); });
   }
 
   ChannelRows rows_;
@@ -230,7 +249,8 @@ class NormalizeBatchGradient final : public Executable {
   float* masked_;  ///< d, where it is not computed anew
   After after_;
   int threads_;
-  std::vector<float> channels_[3], lanes_[3];  ///< by_d, by_x and constant
+  std::vector<float> by_x_, constant_;              ///< by channel
+  std::vector<float> lanes_by_x_, lanes_constant_;  ///< by lane
 };
 
 constexpr Access read = Access::read, write = Access::write;

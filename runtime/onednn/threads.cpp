@@ -1,6 +1,6 @@
 // Threads through libgomp, which oneDNN uses too: one team for both, whatever compiler built us. GOMP_parallel is what
-// GCC translates `#pragma omp parallel` to, and stable since GCC 4.9; called by name it needs neither the pragma nor
-// clang's own runtime.
+// GCC translates `#pragma omp parallel` to, and stable since GCC 4.9, and GOMP_barrier what it translates the barrier
+// to; called by name they need neither pragmas nor clang's own runtime.
 #include <sched.h>
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 
 extern "C" {
 void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+void GOMP_barrier();
 void omp_set_num_threads(int);
 int omp_get_max_threads();
 int omp_get_num_threads();
@@ -26,16 +27,18 @@ namespace weir {
 namespace {
 
 struct Region {
-  void (*body)(void*, int, int);
-  void* context;
+  std::span<const TeamPhase> phases;
   int count;
 };
 
 /// The team may be smaller than asked for (a process-wide thread limit): then a thread takes several indices.
 void run_region(void* data) {
   const Region& region = *static_cast<const Region*>(data);
-  for (int index = omp_get_thread_num(); index < region.count; index += omp_get_num_threads())
-    region.body(region.context, index, region.count);
+  for (const TeamPhase& phase : region.phases) {
+    if (&phase != &region.phases.front()) GOMP_barrier();
+    for (int index = omp_get_thread_num(); index < region.count; index += omp_get_num_threads())
+      phase.body(phase.context, index, region.count);
+  }
 }
 
 /// "200000 100000", "max 100000": CPUs, or 0 where there is no bound.
@@ -106,12 +109,12 @@ int usable_cpus() {
   return std::max(cpus, 1);
 }
 
-void parallel(int threads, void (*body)(void* context, int index, int count), void* context) {
+void run_phases(int threads, std::span<const TeamPhase> phases) {
   if (threads <= 1) {
-    body(context, 0, 1);
+    for (const TeamPhase& phase : phases) phase.body(phase.context, 0, 1);
     return;
   }
-  Region region{body, context, threads};
+  Region region{phases, threads};
   GOMP_parallel(run_region, &region, static_cast<unsigned>(threads), 0);
 }
 
