@@ -31,14 +31,12 @@ struct Compilation {
   std::set<std::string> frozen;  ///< parameters with "trainable": false
   double least_gain = 0;         ///< of other layouts of images
   int changed_layouts = 0;       ///< nodes, over all programs
-  std::vector<Source> sources;   ///< of the plan's programs, where memory matters
-
-  bool memory_matters() const { return options.memory_budget > 0 || options.memory_curve; }
+  std::vector<Source> sources;   ///< of the plan's programs
 };
 
 void emit(Compilation& c, ProgramKind kind, TrainingGraph training, LoweredGraph lowered) {
   emit_program(c.plan, kind, training, lowered);
-  if (c.memory_matters()) c.sources.push_back({std::move(training), std::move(lowered)});
+  c.sources.push_back({std::move(training), std::move(lowered)});
 }
 
 /// Terms are kept, and none of them reaches anything: what is in the way of each stands in the notes.
@@ -213,14 +211,17 @@ void compile_programs(Compilation& c) {
   if (c.options.predict && !c.diagnostics.has_errors()) add_forward_program(c, ProgramKind::predict, sizes.front());
 }
 
-/// Once more, with some of its steps twice, where the program takes too much. What is kept between steps must be known.
-void fit(Compilation& c, std::size_t program, std::uint64_t arena_bytes) {
-  const ProgramKind kind = c.plan.programs[program].kind;
-  if (kind != ProgramKind::train || c.plan.programs[program].arena_bytes <= arena_bytes) return;
-  PassRunner run(c.options, "train " + std::to_string(c.plan.programs[program].batch));
-  Source& source = c.sources[program];
-  source.lowered = run("recompute", recompute, std::move(source.lowered), arena_bytes);
-  emit_program(c.plan, kind, source.training, source.lowered);
+/// Without a budget, arenas from here on get smaller where that costs next to nothing: smaller ones mostly fit the
+/// caches, and a process takes some 40 MB anyway.
+constexpr std::uint64_t large_arena = 64 << 20;
+
+bool is_larger(const Program& program, std::uint64_t arena_bytes) {
+  return program.kind == ProgramKind::train && program.arena_bytes > arena_bytes;
+}
+
+/// Once more, with some of its steps twice. What is kept between steps must be known.
+void replace_program(Compilation& c, std::size_t program, const LoweredGraph& lowered) {
+  emit_program(c.plan, c.plan.programs[program].kind, c.sources[program].training, lowered);
   c.plan.programs[program] = std::move(c.plan.programs.back());
   c.plan.programs.pop_back();
 }
@@ -239,10 +240,19 @@ void refuse_memory(Compilation& c, const Program& program) {
   diagnostic.help = "take a smaller batch size, or a budget of " + sum(program.arena_bytes);
 }
 
-void keep_to_the_budget(Compilation& c) {
+/// Programs that take too much run some of their steps twice.
+void save_memory(Compilation& c) {
   const std::uint64_t budget = c.options.memory_budget, store = c.plan.store_bytes;
+  const std::uint64_t arena_bytes = budget > 0 ? budget - std::min(store, budget) : large_arena;
+  for (std::size_t i = 0; i < c.plan.programs.size(); ++i) {
+    if (!is_larger(c.plan.programs[i], arena_bytes)) continue;
+    PassRunner run(c.options, "train " + std::to_string(c.plan.programs[i].batch));
+    LoweredGraph lowered = std::move(c.sources[i].lowered);
+    replace_program(c, i,
+                    budget > 0 ? run("recompute", recompute, std::move(lowered), arena_bytes)
+                               : run.optional("recompute", recompute_cheap, std::move(lowered)));
+  }
   if (budget == 0) return;
-  for (std::size_t i = 0; i < c.plan.programs.size(); ++i) fit(c, i, budget - std::min(store, budget));
   const auto largest = std::max_element(c.plan.programs.begin(), c.plan.programs.end(),
                                         [](const auto& a, const auto& b) { return a.arena_bytes < b.arena_bytes; });
   if (largest != c.plan.programs.end() && store + largest->arena_bytes > budget) refuse_memory(c, *largest);
@@ -280,7 +290,7 @@ Compiled compile(std::string_view text, const CompileOptions& options, const Tar
   if (tuned) c.plan.tuning->changed += c.changed_layouts;
   finish_store(c.plan, c.homes);
   compiled.memory_curves = memory_curves(c);
-  keep_to_the_budget(c);
+  save_memory(c);
   if (c.diagnostics.has_errors()) return compiled;
   validate_plan(c.plan);
   compiled.plan = std::make_shared<const Plan>(std::move(c.plan));

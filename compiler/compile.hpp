@@ -30,9 +30,9 @@ struct CompileOptions {
   std::vector<std::string> exclude = {};       ///< added to the file's list
   std::vector<std::pair<std::string, std::string>> set = {};  ///< path → value
   std::set<std::string> without = {};                         ///< optional passes to leave out, by name
-  /// The most bytes that a session of the plan may take for tensors (store_bytes + arena_bytes()); 0: any. Train
-  /// programs that need more compute some values again instead of keeping them; where that is not enough, the model is
-  /// refused.
+  /// The most bytes that a session of the plan may take for tensors (store_bytes + arena_bytes()). Train programs that
+  /// need more compute some values again instead of keeping them; where that is not enough, the model is refused. 0:
+  /// any, and large train programs compute again what costs next to nothing.
   std::uint64_t memory_budget = 0;
   bool memory_curve = false;  ///< fill Compiled::memory_curves
   /// Called after each pass with its name and the stage's text where the name is in dump_after ("all": every pass).

@@ -66,6 +66,26 @@ TEST_CASE("show --memory says what less memory costs, and a budget of that size 
   CHECK(summary["memory_bytes"] == shown["memory_bytes"]);
 }
 
+TEST_CASE("show --memory names the budget that keeps everything, where the default does not") {
+  const auto shown = [](const std::string& batch, std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments{"show",     std::string(WEIR_SOURCE_DIR) + "/bench/models/resnet20.weir.json",
+                                       "--memory", "--threads",
+                                       "1",        "--batch-size",
+                                       batch};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments).out;
+  };
+  const std::string large = shown("128"), word = "--memory-budget ";
+  const std::size_t at = large.find("taken: ");
+  REQUIRE(at != std::string::npos);
+  const std::size_t number = large.find(word, at) + word.size();
+  const std::string budget = large.substr(number, large.find(' ', number) - number);
+  CHECK(large.find(" keeps everything\n", number) == number + budget.size());
+  CHECK(large.find(" again ") != std::string::npos);
+  CHECK(shown("128", {"--memory-budget", budget}).find("taken: ") == std::string::npos);
+  CHECK(shown("16").find("taken: ") == std::string::npos);
+}
+
 TEST_CASE("the arena is shown step by step: what lives at each, and what fills the fullest") {
   const Workspace work;
   const json program = memory_of(work)["program"];

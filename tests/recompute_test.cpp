@@ -175,6 +175,44 @@ TEST_CASE("a budget that is large enough changes nothing") {
   CHECK(memory_of(*tight.plan) < memory_of(*kept.plan));
 }
 
+TEST_CASE("a large arena gets smaller without a budget, where that costs next to nothing, and no bit differs") {
+  const std::string resnet = read_file("bench/models/resnet20.weir.json");
+  const auto fixed = fixed_target(2);
+  const auto plan_of = [&](std::int64_t batch, CompileOptions options) {
+    options.batch_sizes = {batch};
+    return compiled_whole(resnet, std::move(options), fixed.get());
+  };
+  const Compiled kept = plan_of(64, {.without = {"recompute"}, .memory_curve = true}), saved = plan_of(64, {});
+  const std::uint64_t before = kept.plan->arena_bytes(), after = saved.plan->arena_bytes();
+  REQUIRE(before > 64 << 20);
+  CHECK_FALSE(steps_again(*saved.plan).empty());
+  const auto& points = kept.memory_curves.at(0).points;
+  const auto taken =
+      std::find_if(points.begin(), points.end(), [&](const MemoryPoint& point) { return point.arena_bytes == after; });
+  REQUIRE(taken != points.end());
+  CHECK(taken->time <= 0.03);
+  CHECK(static_cast<double>(before - after) / static_cast<double>(before) >= 10 * taken->time);
+  CHECK(trained(saved.plan, 1) == trained(kept.plan, 1));
+  CHECK(*plan_of(64, {.memory_budget = memory_of(*kept.plan)}).plan == *kept.plan);
+  CHECK(*plan_of(8, {}).plan == *plan_of(8, {.without = {"recompute"}}).plan);  // small
+}
+
+TEST_CASE("a large arena keeps what is dear to compute again") {
+  std::string dense =
+      R"({ "format": "weir/1", "inputs": { "x": { "shape": [512] }, "y": { "shape": [512] } }, "layers": [
+    { "name": "first", "type": "dense", "units": 512, "from": "x" },)";
+  for (int i = 0; i < 4; ++i)
+    dense +=
+        R"({ "name": "dense_)" + std::to_string(i) + R"(", "type": "dense", "units": 512, "activation": "tanh" },)";
+  dense += R"({ "name": "out", "type": "dense", "units": 512 } ], "loss": { "terms": { "final": {
+    "type": "mean_squared_error", "at": "out", "target": { "input": "y" } } } },
+    "train": { "optimizer": { "type": "sgd" }, "batch_size": 8192 } })";
+  const auto fixed = fixed_target(2);
+  const Compiled kept = compiled_whole(dense, {.without = {"recompute"}}, fixed.get());
+  REQUIRE(kept.plan->arena_bytes() > 64 << 20);
+  CHECK(*compiled_whole(dense, {}, fixed.get()).plan == *kept.plan);
+}
+
 TEST_CASE("a budget that is too small is refused with the least that is needed, and that is enough") {
   const std::uint64_t least = least_of(compiled_whole(blocks, {.memory_curve = true}));
   const Compiled refused =

@@ -157,6 +157,17 @@ const char* colour_of(BufferClass kind) {
   }
 }
 
+/// Where values are computed again and nobody asked for that: why, and how to keep them.
+std::string default_text(const Plan& plan, const MemoryCurve& curve, const Program& program) {
+  const auto taken = std::find_if(curve.points.begin(), curve.points.end(), [&](const MemoryPoint& point) {
+    return point.arena_bytes == program.arena_bytes && !point.again.empty();
+  });
+  if (taken == curve.points.end()) return "";
+  return fmt::format("taken: {} of arena for +{}; --memory-budget {} keeps everything\n",
+                     bytes_text(taken->arena_bytes), percent(taken->time),
+                     plan.store_bytes + curve.points.front().arena_bytes);
+}
+
 }  // namespace
 
 ArenaPicture picture_of(const Program& program) {
@@ -199,6 +210,7 @@ std::string memory_text(const Plan& plan, const Program& program, const std::vec
   for (const MemoryCurve& curve : curves) {
     text += fmt::format("\n{} {}: smaller arenas, and what they cost (estimated)\n{}", to_string(curve.kind),
                         curve.batch, curve_table(plan, curve));
+    if (const Program* trained = plan.find(curve.kind, curve.batch)) text += default_text(plan, curve, *trained);
     if (const std::string chart = curve_chart(plan, curve); !chart.empty()) text += '\n' + chart;
   }
   const ArenaPicture picture = picture_of(program);

@@ -52,6 +52,11 @@ class Search {
   /// Ever smaller sizes until the arena is small enough, each from the one before, or from nothing where that leads
   /// no further.
   std::vector<Choice> path(std::uint64_t arena) {
+    return path(arena, [](const Choice&) { return true; });
+  }
+  /// Those up to the first that is not accepted.
+  template <class Accept>
+  std::vector<Choice> path(std::uint64_t arena, Accept&& accept) {
     constexpr double far = 0.94, close = 0.985, closest = 0.998;
     std::vector<Choice> choices{nothing()};
     for (double factor : {far, close, closest})
@@ -61,6 +66,7 @@ class Search {
         if (next.peak > wanted)
           if (Choice anew = search(nothing().chosen, wanted); anew.peak < next.peak) next = std::move(anew);
         if (next.peak >= choices.back().peak) break;
+        if (!accept(next)) return choices;
         choices.push_back(std::move(next));
         if (choices.back().peak > wanted) break;
       }
@@ -195,6 +201,17 @@ LoweredGraph recompute(LoweredGraph lowered, std::uint64_t arena_bytes) {
     wanted -= above;  // the plan needs a little more than what is live
   }
   return search.again().apply(best.chosen);
+}
+
+LoweredGraph recompute_cheap(LoweredGraph lowered) {
+  constexpr double most_time = 0.03, least_gain = 10;
+  Search search(lowered);
+  const double arena = static_cast<double>(search.nothing().arena), seconds = search.again().seconds_of_all();
+  const std::vector<Choice> choices = search.path(0, [&](const Choice& choice) {
+    const double time = choice.seconds / seconds, saved = 1 - static_cast<double>(choice.arena) / arena;
+    return time <= most_time && saved >= least_gain * time;
+  });
+  return search.again().apply(choices.back().chosen);
 }
 
 std::vector<MemoryPoint> memory_curve(const LoweredGraph& lowered) {

@@ -11,6 +11,10 @@ namespace weir {
 /// fits, the smallest. As it is where it fits.
 LoweredGraph recompute(LoweredGraph lowered, std::uint64_t arena_bytes);
 
+/// What next to nobody would rather keep: at most 3 % of the estimated time, and for each percent a tenth of the arena
+/// or more. As it is where there is no such thing.
+LoweredGraph recompute_cheap(LoweredGraph lowered);
+
 /// What smaller arenas would cost. Points have falling sizes and rising times.
 std::vector<MemoryPoint> memory_curve(const LoweredGraph& lowered);
 
