@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::int64_t chunk = 4096, worth_a_team = 1 << 17;
 
-/// The largest magnitude, as bits: NaNs lie above infinity. Side by side in lanes, which compilers turn into vector
+/// The largest magnitude, as bits: without the sign, floats are ordered as their bits are, and NaNs lie above infinity.
+/// Side by side in lanes, which compilers turn into vector
 /// code.
 struct LargestBits {
   WEIR_INLINE std::uint32_t operator()(const float* data, std::int64_t count) const {
@@ -40,21 +41,38 @@ float rounded_down(double bound) {
   return nearest > bound ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
+bool is_within(const float* data, std::int64_t count, std::uint32_t most) {
+  for (std::int64_t begin = 0; begin < count; begin += chunk)
+    if (kernels::dispatch(LargestBits{}, data + begin, std::min(chunk, count - begin)) > most) return false;
+  return true;
+}
+
+/// The same for entries [first, last) of all tensors, counted through.
+std::size_t first_beyond_in(std::span<const Bounded> tensors, std::int64_t first, std::int64_t last) {
+  for (std::size_t i = 0; i < tensors.size() && last > 0; ++i) {
+    const Bounded& tensor = tensors[i];
+    const std::int64_t begin = std::max<std::int64_t>(first, 0), end = std::min(last, tensor.count);
+    if (begin < end &&
+        !is_within(tensor.data + begin, end - begin, std::bit_cast<std::uint32_t>(rounded_down(tensor.bound))))
+      return i;
+    first -= tensor.count, last -= tensor.count;
+  }
+  return tensors.size();
+}
+
 }  // namespace
 
-bool all_within(const float* data, std::int64_t count, double bound, int threads) {
-  const auto most = std::bit_cast<std::uint32_t>(rounded_down(bound));
-  const auto holds = [&](std::int64_t begin, std::int64_t end) {
-    for (; begin < end; begin += chunk)
-      if (kernels::dispatch(LargestBits{}, data + begin, std::min(chunk, end - begin)) > most) return false;
-    return true;
-  };
-  if (threads <= 1 || count < worth_a_team) return holds(0, count);
-  std::atomic<bool> all{true};
-  parallel(threads, [&](int index, int team) {
-    if (!holds(count * index / team, count * (index + 1) / team)) all = false;
+std::size_t first_beyond(std::span<const Bounded> tensors, int threads) {
+  std::int64_t count = 0;
+  for (const Bounded& tensor : tensors) count += tensor.count;
+  std::atomic<std::size_t> first{tensors.size()};
+  parallel(count < worth_a_team ? 1 : threads, [&](int index, int team) {
+    const std::size_t found = first_beyond_in(tensors, count * index / team, count * (index + 1) / team);
+    std::size_t known = first;
+    while (found < known && !first.compare_exchange_weak(known, found)) {
+    }
   });
-  return all;
+  return first;
 }
 
 }  // namespace weir

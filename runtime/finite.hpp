@@ -1,13 +1,26 @@
 // The check before a step is committed: no NaN, no infinity, nothing beyond a bound.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace weir {
 
-/// True where |x| <= bound for every entry, so false for NaN and infinities. Bounds above the largest f32 (and 0) mean
-/// finite only. Compares the integer representations: without the sign, floats of one sign are ordered as their bits
-/// are. threads: how many may look, where there is enough to look at.
-bool all_within(const float* data, std::int64_t count, double bound, int threads = 1);
+struct Bounded {
+  const float* data;
+  std::int64_t count;
+  double bound;  ///< above the largest f32, or 0: finite only
+};
+
+/// The first of the tensors that has an entry beyond its bound, NaNs and infinities among them; how many there are
+/// where none has. Threads share out the entries of all of them, where there is enough to look at.
+std::size_t first_beyond(std::span<const Bounded> tensors, int threads);
+
+/// True where |x| <= bound for every entry, so false for NaN and infinities.
+inline bool all_within(const float* data, std::int64_t count, double bound) {
+  const Bounded tensor{data, count, bound};
+  return first_beyond({&tensor, 1}, 1) == 1;
+}
 
 }  // namespace weir

@@ -68,12 +68,18 @@ struct StepList {
 };
 
 struct ReadyProgram {
+  struct ScalarCheck {
+    std::size_t check, scalar;
+    int weight;  ///< the scalar that weighs the term whose value it is, or -1; nothing is checked where it is 0
+  };
+
   const Program* program = nullptr;
   bool ready = false;
-  StepList refresh, compute, commit;
+  StepList refresh = {}, compute = {}, commit = {};
   std::vector<std::uint64_t> input_bytes = {};  ///< of each input's buffer; sizes are worked out once
-  std::vector<std::int64_t> check_counts = {};  ///< elements of each checked buffer, padding included
-  std::vector<int> check_weights = {};  ///< of each check: the weight scalar of the term whose value it is, or -1
+  std::vector<ScalarCheck> scalar_checks = {};
+  std::vector<Bounded> bounded = {};             ///< tensors that are checked, padding included
+  std::vector<std::size_t> bounded_checks = {};  ///< of each of them: which check it is
 };
 
 /// The weight scalar of the term whose value the check looks at, or -1.
@@ -97,7 +103,7 @@ struct Session::State {
     given = scalars;
     scheduled.assign(plan->schedules.size(), true);
     find_weights();
-    for (const Program& program : plan->programs) programs.push_back({&program, false, {}, {}, {}, {}, {}, {}});
+    for (const Program& program : plan->programs) programs.push_back({.program = &program});
     if (options.initialize)
       for (const Parameter& parameter : plan->parameters) {
         const Tensor value = initial_value(parameter.initializer, parameter.dims, options.seed, parameter.name);
@@ -149,11 +155,16 @@ struct Session::State {
     const std::vector<Buffer>& buffers = ready.program->buffers;
     for (const InputBinding& input : ready.program->inputs)
       ready.input_bytes.push_back(byte_count(buffers[static_cast<std::size_t>(input.buffer)]));
-    for (const Check& check : ready.program->checks) {
-      const bool scalar = check.buffer.space == BufferRef::Space::scalar;
-      ready.check_counts.push_back(
-          scalar ? 1 : physical_count(buffers[static_cast<std::size_t>(check.buffer.index)].shape));
-      ready.check_weights.push_back(weight_of(*ready.program, check));
+    for (std::size_t i = 0; i < ready.program->checks.size(); ++i) {
+      const Check& check = ready.program->checks[i];
+      const auto at = static_cast<std::size_t>(check.buffer.index);
+      if (check.buffer.space == BufferRef::Space::scalar) {
+        ready.scalar_checks.push_back({i, at, weight_of(*ready.program, check)});
+        continue;
+      }
+      ready.bounded.push_back({static_cast<const float*>(address(*ready.program, check.buffer)),
+                               physical_count(buffers[at].shape), check.bound});
+      ready.bounded_checks.push_back(i);
     }
     values.reserve(ready.program->terms.size());
     metrics.reserve(ready.program->metrics.size());
@@ -264,21 +275,22 @@ struct Session::State {
     ready.compute.execute(times_from(ready.refresh.steps.size()));
   }
 
+  /// Throws for the first of the program's checks that fails.
   void check(const ReadyProgram& ready) {
-    for (std::size_t i = 0; i < ready.program->checks.size(); ++i) {
-      const Check& one = ready.program->checks[i];
-      const int weight = ready.check_weights[i];
-      if (weight >= 0 && scalars[static_cast<std::size_t>(weight)] == 0) continue;
-      const void* data = address(*ready.program, one.buffer);
-      const bool holds = one.buffer.space == BufferRef::Space::scalar
-                             ? std::isfinite(*static_cast<const double*>(data))
-                             : all_within(static_cast<const float*>(data), ready.check_counts[i], one.bound,
-                                          plan->fingerprint.threads);
-      if (!holds)
-        throw Error(ErrorCode::non_finite,
-                    one.name + " is not finite" + (one.bound > 0 ? " or too large to square" : "") + " at step " +
-                        std::to_string(steps + 1) + "; a smaller learning rate or weight may help");
-    }
+    std::size_t first = ready.program->checks.size();
+    for (const ReadyProgram::ScalarCheck& one : ready.scalar_checks)
+      if ((one.weight < 0 || scalars[static_cast<std::size_t>(one.weight)] != 0) &&
+          !std::isfinite(scalars[one.scalar])) {
+        first = one.check;
+        break;
+      }
+    const std::size_t tensor = first_beyond(ready.bounded, plan->fingerprint.threads);
+    if (tensor < ready.bounded.size()) first = std::min(first, ready.bounded_checks[tensor]);
+    if (first == ready.program->checks.size()) return;
+    const Check& failed = ready.program->checks[first];
+    throw Error(ErrorCode::non_finite, failed.name + " is not finite" +
+                                           (failed.bound > 0 ? " or too large to square" : "") + " at step " +
+                                           std::to_string(steps + 1) + "; a smaller learning rate or weight may help");
   }
 
   void commit(ReadyProgram& ready) {

@@ -54,16 +54,25 @@ TEST_CASE("no bound means every finite number") {
   CHECK(all_within({}, 1));
 }
 
-TEST_CASE("a team finds what one thread finds, wherever it stands") {
-  std::vector<float> values(300001, 1.0f);
-  for (std::size_t at : {std::size_t{0}, std::size_t{149999}, std::size_t{150000}, std::size_t{300000}})
-    for (int threads : {1, 2, 3}) {
-      const auto check = [&] {
-        return weir::all_within(values.data(), static_cast<std::int64_t>(values.size()), 2, threads);
-      };
-      CHECK(check());
+TEST_CASE("a team finds what one thread finds: the first tensor that is beyond its bound") {
+  std::vector<float> values(300000, 1.0f), few(3, 5.0f), none, last(150001, 1.0f);
+  const Bounded tensors[] = {
+      {values.data(), 300000, 2}, {few.data(), 3, 6}, {none.data(), 0, 1}, {last.data(), 150001, 2}};
+  for (int threads : {1, 2, 3}) {
+    CHECK(first_beyond(tensors, threads) == 4);
+    CHECK(first_beyond({}, threads) == 0);
+    for (std::size_t at : {std::size_t{0}, std::size_t{149999}, std::size_t{150000}, std::size_t{299999}}) {
       values[at] = 3;
-      CHECK_FALSE(check());
+      CHECK(first_beyond(tensors, threads) == 0);
+      last[0] = 3;
+      CHECK(first_beyond(tensors, threads) == 0);
       values[at] = 1;
+      CHECK(first_beyond(tensors, threads) == 3);
+      few[2] = 6.5f;
+      CHECK(first_beyond(tensors, threads) == 1);
+      few[2] = 5, last[0] = 1, last[150000] = std::numeric_limits<float>::quiet_NaN();
+      CHECK(first_beyond(tensors, threads) == 3);
+      last[150000] = 1;
     }
+  }
 }
