@@ -90,6 +90,7 @@ std::string to_text(const Diagnostic& diagnostic, const std::string& file, const
 
 std::vector<const Diagnostic*> sorted(const std::vector<Diagnostic>& list) {
   std::vector<const Diagnostic*> order;
+  order.reserve(list.size());
   for (const Diagnostic& diagnostic : list) order.push_back(&diagnostic);
   std::stable_sort(order.begin(), order.end(), [](const Diagnostic* a, const Diagnostic* b) {
     return std::tie(a->place.line, a->place.column) < std::tie(b->place.line, b->place.column);

@@ -218,6 +218,7 @@ Sweeps count_sweeps(const TrainingGraph& training) {
     sweeps.count = std::max(sweeps.count, flows.size());
     if (flows.size() < 2) continue;
     std::vector<std::string> groups;
+    groups.reserve(flows.size());
     for (const auto& [signature, terms] : flows) groups.push_back(fmt::format("{}", fmt::join(terms, ", ")));
     sweeps.partings.emplace_back(training.graph.values[value].name, std::move(groups));
   }

@@ -75,8 +75,8 @@ std::string print(const std::vector<std::int64_t>& value) {
 std::string print(const std::vector<double>& value) { return list(value, shortest); }
 std::string print(const Initializer& value) {
   std::string text = value.type;
-  for (const auto& [key, number] : value.numbers) text += " " + key + "=" + shortest(number);
-  for (const auto& [key, word] : value.words) text += " " + key + "=" + word;
+  for (const auto& [key, number] : value.numbers) text.append(" ").append(key).append("=").append(shortest(number));
+  for (const auto& [key, word] : value.words) text.append(" ").append(key).append("=").append(word);
   return text;
 }
 

@@ -82,7 +82,7 @@ std::string percent_text(double share) { return fmt::format("{:.1f} %", 100 * sh
 
 double ratio(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
-std::string short_node(std::string node) {
+std::string short_node(const std::string& node) {
   const std::size_t count = names_in(node);
   return count > 2 ? fmt::format("{} and {} more", node.substr(0, node.find(", ")), count - 1) : node;
 }

@@ -44,9 +44,9 @@ struct Measured {
 /// Every step of the program, with its limit and without times.
 std::vector<StepTime> steps_of(const Plan& plan, const Program& program, const Machine& machine);
 
-std::string time_text(double seconds);     ///< "12.34 us", "1.234 ms"
-std::string percent_text(double share);    ///< "61.5 %"
-double ratio(double part, double whole);   ///< 0 of nothing
-std::string short_node(std::string node);  ///< of an update of many parameters the first, and how many there are
+std::string time_text(double seconds);            ///< "12.34 us", "1.234 ms"
+std::string percent_text(double share);           ///< "61.5 %"
+double ratio(double part, double whole);          ///< 0 of nothing
+std::string short_node(const std::string& node);  ///< of an update of many parameters the first, and how many there are
 
 }  // namespace weir::cli

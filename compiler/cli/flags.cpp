@@ -77,7 +77,7 @@ class Flags {
   CLI::Option* text(const char* flag, std::string& target, const char* word, const char* description) {
     return command_.app->add_option(flag, target, description)->type_name(word);
   }
-  void choice(const char* flag, std::string& target, std::vector<std::string> words, const char* description) {
+  void choice(const char* flag, std::string& target, const std::vector<std::string>& words, const char* description) {
     text(flag, target, "WORD", description)->check([flag, words](const std::string& given) {
       const bool known = std::find(words.begin(), words.end(), given) != words.end();
       return known ? "" : fmt::format("{} {}: expected one of {}", flag, given, fmt::join(words, ", "));
@@ -146,7 +146,8 @@ class Flags {
   }
 
  private:
-  void each(const char* flag, const char* word, const char* description, std::function<void(const std::string&)> take) {
+  void each(const char* flag, const char* word, const char* description,
+            const std::function<void(const std::string&)>& take) {
     const auto take_all = [take](const std::vector<std::string>& all) { std::for_each(all.begin(), all.end(), take); };
     command_.app->add_option_function<std::vector<std::string>>(flag, take_all, description)
         ->type_name(word)

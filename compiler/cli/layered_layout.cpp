@@ -196,8 +196,8 @@ class LayeredLayout {
   }
 
   void place_row(const std::vector<std::size_t>& row, bool below) {
-    std::vector<double> wish;
-    for (std::size_t item : row) wish.push_back(wanted(items_[item], below));
+    std::vector<double> wish(row.size());
+    std::transform(row.begin(), row.end(), wish.begin(), [&](std::size_t item) { return wanted(items_[item], below); });
     settle(row, wish);
   }
 

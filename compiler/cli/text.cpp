@@ -43,7 +43,7 @@ std::string bytes_text(std::uint64_t bytes) {
 std::string number_text(double value) { return std::isnan(value) ? "nan" : fmt::format("{:.4g}", value); }
 
 std::string duration_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::max(0.0, std::min(seconds, 1e9)) + 0.5);
+  const auto whole = std::lround(std::clamp(seconds, 0.0, 1e9));
   if (whole >= 3600) return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
   return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }

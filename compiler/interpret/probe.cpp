@@ -9,8 +9,9 @@ namespace {
 std::size_t index(int id) { return static_cast<std::size_t>(id); }
 
 std::vector<Array> arrays_of(const Interpreter& run) {
-  std::vector<Array> arrays;
   const auto count = static_cast<ValueId>(run.training().graph.values.size());
+  std::vector<Array> arrays;
+  arrays.reserve(static_cast<std::size_t>(count));
   for (ValueId id = 0; id < count; ++id) arrays.push_back(run.value(id));
   return arrays;
 }

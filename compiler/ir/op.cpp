@@ -173,7 +173,7 @@ std::vector<ValueId> GradientContext::emit(const OpDef& op, std::vector<ValueId>
                                     : std::string("opqrst").substr(0, value.type.dims.size());
     node.results.push_back(graph_.add_value(std::move(value)));
   }
-  const std::vector<ValueId> made = node.results;
+  std::vector<ValueId> made = node.results;
   graph_.add_node(std::move(node));
   return made;
 }
@@ -254,15 +254,15 @@ KernelBuilder& KernelBuilder::update(std::string_view role, std::string_view ope
   return add(role, operand, Access::update, type.dtype, type.shape);
 }
 
-KernelBuilder& KernelBuilder::read_as(std::string_view role, std::string_view operand, Dims dims, std::string axes,
-                                      std::string layout) {
+KernelBuilder& KernelBuilder::read_as(std::string_view role, std::string_view operand, Dims dims,
+                                      const std::string& axes, std::string layout) {
   const LoweredType type = context_.operand(operand);
   Shape shape{std::move(dims), axes, layout.empty() ? axes : std::move(layout)};
   return add(role, operand, Access::read, type.dtype, std::move(shape));
 }
 
-KernelBuilder& KernelBuilder::write_as(std::string_view role, std::string_view result, Dims dims, std::string axes,
-                                       std::string layout) {
+KernelBuilder& KernelBuilder::write_as(std::string_view role, std::string_view result, Dims dims,
+                                       const std::string& axes, std::string layout) {
   const LoweredType type = context_.result(result);
   Shape shape{std::move(dims), axes, layout.empty() ? axes : std::move(layout)};
   return add(role, result, Access::write, type.dtype, std::move(shape));

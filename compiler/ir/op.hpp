@@ -368,9 +368,9 @@ class KernelBuilder {
   KernelBuilder& update(std::string_view role,
                         std::string_view operand);  ///< optimizer state and parameters, home layout
   /// The same bytes under other dims and axes; the operand (result) is in canonical dense layout then.
-  KernelBuilder& read_as(std::string_view role, std::string_view operand, Dims dims, std::string axes,
+  KernelBuilder& read_as(std::string_view role, std::string_view operand, Dims dims, const std::string& axes,
                          std::string layout = "");
-  KernelBuilder& write_as(std::string_view role, std::string_view result, Dims dims, std::string axes,
+  KernelBuilder& write_as(std::string_view role, std::string_view result, Dims dims, const std::string& axes,
                           std::string layout = "");
   KernelBuilder& set(std::string name, AttributeValue value);
   KernelBuilder& threads(int count);  ///< default: the target's

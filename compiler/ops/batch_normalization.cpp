@@ -79,16 +79,21 @@ void lower(LowerContext& c) {
   kernel.set("epsilon", c.attributes().number("epsilon")).emit();
 }
 
+double rows_of(const Array& x, std::int64_t channels) {
+  const std::int64_t rows = x.count() / channels;
+  return static_cast<double>(rows);
+}
+
 /// Over all rows of a channel.
 double mean_of(const Array& x, std::int64_t channel, std::int64_t channels) {
   double sum = 0;
   for (std::int64_t i = channel; i < x.count(); i += channels) sum += x[i];
-  return sum / static_cast<double>(x.count() / channels);
+  return sum / rows_of(x, channels);
 }
 double variance_of(const Array& x, std::int64_t channel, std::int64_t channels, double mean) {
   double sum = 0;
   for (std::int64_t i = channel; i < x.count(); i += channels) sum += (x[i] - mean) * (x[i] - mean);
-  return sum / static_cast<double>(x.count() / channels);
+  return sum / rows_of(x, channels);
 }
 
 void reference(ReferenceContext& c) {
@@ -146,7 +151,7 @@ void gradient_of_channel(ReferenceContext& c, const Array& d, std::int64_t chann
   if (c.attributes().flag("scale")) c.result("d_gamma")[channel] = d_gamma;
   if (c.attributes().flag("center")) c.result("d_beta")[channel] = d_beta;
   const double gamma = c.has("gamma") ? c.operand("gamma")[channel] : 1;
-  const auto rows = static_cast<double>(x.count() / channels);
+  const double rows = rows_of(x, channels);
   for (std::int64_t i = channel; i < x.count(); i += channels) {
     const double through_statistics = c.training() ? (d_beta + (x[i] - mean) * scale * d_gamma) / rows : 0;
     c.result("d_input")[i] = gamma * scale * (d[i] - through_statistics);

@@ -120,7 +120,7 @@ KernelBuilder& with_unit_steps(KernelBuilder& kernel) {
 
 /// One layout for all images, for the same reason as image_layout, and so that phases come apart in whole blocks.
 std::string common_layout(const LowerContext& c, std::initializer_list<LoweredType> images) {
-  const std::string layout = c.activation_layout(*images.begin());
+  std::string layout = c.activation_layout(*images.begin());
   for (const LoweredType& image : images)
     if (c.activation_layout(image) != layout) return image.shape.axes;
   return layout;

@@ -73,7 +73,7 @@ class DictParser {
     const char quote = text_.empty() ? '\0' : text_.front();
     const std::size_t end = quote == '\'' || quote == '"' ? text_.find(quote, 1) : std::string_view::npos;
     if (end == std::string_view::npos) fail(fmt::format("lacks {} in quotes", what));
-    const std::string result(text_.substr(1, end - 1));
+    std::string result(text_.substr(1, end - 1));
     text_.remove_prefix(end + 1);
     return result;
   }

@@ -110,6 +110,7 @@ int file_rank(DType dtype) {
 
 std::vector<std::pair<std::string, const TensorView*>> file_order(const std::map<std::string, TensorView>& tensors) {
   std::vector<std::pair<std::string, const TensorView*>> order;
+  order.reserve(tensors.size());
   for (const auto& [name, view] : tensors) order.emplace_back(name, &view);
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return file_rank(a.second->dtype) < file_rank(b.second->dtype);

@@ -46,17 +46,17 @@ float epsilon_of(const Recipe& recipe) { return static_cast<float>(recipe.attrib
 
 using Forward = dnnl::batch_normalization_forward::primitive_desc;
 
-dnnl::primitive_desc_base describe_forward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_forward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return Forward(cpu_engine(), dnnl::prop_kind::forward_training, desc_of(recipe, "src"), desc_of(recipe, "dst"),
                  epsilon_of(recipe), flags_of(recipe), attributes);
 }
 
-dnnl::primitive_desc_base describe_inference(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_inference(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return Forward(cpu_engine(), dnnl::prop_kind::forward_inference, desc_of(recipe, "src"), desc_of(recipe, "dst"),
                  epsilon_of(recipe), flags_of(recipe) | Flags::use_global_stats, attributes);
 }
 
-dnnl::primitive_desc_base describe_backward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   const auto src = desc_of(recipe, "src");
   // With a scale the library writes diff_scale whatever is asked for; where the recipe has none, the primitive owns it.
   const bool by_parameters = recipe.find("scale") || recipe.find("diff_shift");

@@ -13,51 +13,47 @@ constexpr auto direct = dnnl::algorithm::convolution_direct;
 
 /// The operands by what they are, whichever direction is computed.
 struct Operands {
-  const Shape *large, *kernel, *small;
-  const Shape* bias;
+  const Shape &large, &kernel, &small;
+  const RecipeOperand* bias;  ///< or its gradient; null where there is none
 };
 
-const Shape* shape_or_null(const Recipe& recipe, std::string_view role) {
-  const RecipeOperand* operand = recipe.find(role);
-  return operand ? &operand->shape : nullptr;
-}
-
-const Shape* either(const Recipe& recipe, std::string_view one, std::string_view other) {
-  const Shape* shape = shape_or_null(recipe, one);
-  return shape ? shape : shape_or_null(recipe, other);
+/// A recipe has one of them: its rules were checked.
+const Shape& either(const Recipe& recipe, std::string_view one, std::string_view other) {
+  return recipe.find(one) ? recipe.operand(one).shape : recipe.operand(other).shape;
 }
 
 Operands operands_of(const Recipe& recipe) {
+  const RecipeOperand* const bias = recipe.find("bias");
   return {either(recipe, "src", "diff_src"), either(recipe, "weights", "diff_weights"),
-          either(recipe, "dst", "diff_dst"), either(recipe, "bias", "diff_bias")};
+          either(recipe, "dst", "diff_dst"), bias ? bias : recipe.find("diff_bias")};
 }
 
 Window window_of(const Recipe& recipe, const Operands& o) {
-  const std::string spatial = spatial_axes(recipe, *o.large);
+  const std::string spatial = spatial_axes(recipe, o.large);
   std::vector<std::int64_t> extents;
-  for (char letter : spatial) extents.push_back(extent(*o.kernel, letter));
+  for (char letter : spatial) extents.push_back(extent(o.kernel, letter));
   return read_window(recipe, spatial, extents, true);
 }
 
 void check_channels(const Recipe& recipe, const Operands& o, std::int64_t groups) {
-  const bool fits = extent(*o.kernel, 'i') * groups == extent(*o.large, 'c') &&
-                    extent(*o.kernel, 'o') * groups == extent(*o.small, 'c');
+  const bool fits =
+      extent(o.kernel, 'i') * groups == extent(o.large, 'c') && extent(o.kernel, 'o') * groups == extent(o.small, 'c');
   if (!fits) reject(recipe, "the kernel's channels do not fit those of the images");
-  if (o.bias && (o.bias->axes != "o" || o.bias->dims[0] != extent(*o.small, 'c')))
+  if (o.bias && (o.bias->shape.axes != "o" || o.bias->shape.dims[0] != extent(o.small, 'c')))
     reject(recipe, "the bias must have one value for each output channel");
 }
 
 void check(const Recipe& recipe) {
   check_attribute_names(recipe, {"strides", "dilation", "padding", "groups", "post_op"});
   const Operands o = operands_of(recipe);
-  const std::string spatial = spatial_axes(recipe, *o.large);
+  const std::string spatial = spatial_axes(recipe, o.large);
   const std::int64_t groups = integer_setting(recipe, "groups", 1, largest_extent);
-  const bool grouped = o.kernel->axes == spatial + "igo";
-  if (!grouped && !(groups == 1 && o.kernel->axes == spatial + "io"))
+  const bool grouped = o.kernel.axes == spatial + "igo";
+  if (!grouped && !(groups == 1 && o.kernel.axes == spatial + "io"))
     reject(recipe, "the kernel's axes must be \"" + spatial + "io\", or \"" + spatial + "igo\" for groups");
-  if (grouped && extent(*o.kernel, 'g') != groups) reject(recipe, "the kernel has another number of groups");
+  if (grouped && extent(o.kernel, 'g') != groups) reject(recipe, "the kernel has another number of groups");
   check_channels(recipe, o, groups);
-  check_window(recipe, window_of(recipe, o), spatial, *o.large, *o.small);
+  check_window(recipe, window_of(recipe, o), spatial, o.large, o.small);
 }
 
 void check_forward(const Recipe& recipe) {
@@ -72,23 +68,22 @@ void check_backward(const Recipe& recipe) {
 
 using Forward = dnnl::convolution_forward::primitive_desc;
 
-dnnl::primitive_desc_base describe_forward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_forward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   const Window w = window_of(recipe, operands_of(recipe));
-  add_post_op(recipe, attributes);
   return Forward(cpu_engine(), dnnl::prop_kind::forward_training, direct, desc_of(recipe, "src"),
                  desc_of(recipe, "weights"), desc_of(recipe, "bias"), desc_of(recipe, "dst"), w.strides, w.dilation,
-                 w.begin, w.end, attributes);
+                 w.begin, w.end, with_post_op(recipe, attributes));
 }
 
 /// oneDNN wants a forward descriptor beside each backward one: same geometry, kernel layout of its own choice.
 Forward hint(const Recipe& recipe, const Operands& o, const Window& w, std::string_view src, std::string_view dst) {
-  const dnnl::memory::desc kernel(logical_dims(o.kernel->dims, o.kernel->axes), dnnl::memory::data_type::f32,
+  const dnnl::memory::desc kernel(logical_dims(o.kernel.dims, o.kernel.axes), dnnl::memory::data_type::f32,
                                   dnnl::memory::format_tag::any);
   return Forward(cpu_engine(), dnnl::prop_kind::forward_training, direct, desc_of(recipe, src), kernel,
                  desc_of(recipe, dst), w.strides, w.dilation, w.begin, w.end);
 }
 
-dnnl::primitive_desc_base describe_backward_data(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward_data(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   const Operands o = operands_of(recipe);
   const Window w = window_of(recipe, o);
   return dnnl::convolution_backward_data::primitive_desc(
@@ -105,10 +100,10 @@ void refuse_outgrown_scratch(const dnnl::primitive_desc_base& description, const
     reject(recipe, "the library's kernel needs more scratch than it asks for");
 }
 
-dnnl::primitive_desc_base describe_backward_weights(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward_weights(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   const Operands o = operands_of(recipe);
   const Window w = window_of(recipe, o);
-  const dnnl::convolution_backward_weights::primitive_desc description(
+  dnnl::convolution_backward_weights::primitive_desc description(
       cpu_engine(), direct, desc_of(recipe, "src"), desc_of(recipe, "diff_weights"), desc_of(recipe, "diff_bias"),
       desc_of(recipe, "diff_dst"), w.strides, w.dilation, w.begin, w.end, hint(recipe, o, w, "src", "diff_dst"),
       attributes);

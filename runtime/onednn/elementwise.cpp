@@ -12,7 +12,7 @@ void check_eltwise(const Recipe& recipe) {
   check_equal_shapes(recipe, "src", "dst");
 }
 
-dnnl::primitive_desc_base describe_eltwise(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_eltwise(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   const Eltwise function = eltwise_of(recipe.attributes.word("algorithm"));
   return dnnl::eltwise_forward::primitive_desc(cpu_engine(), dnnl::prop_kind::forward_training, function.algorithm,
                                                desc_of(recipe, "src"), desc_of(recipe, "dst"), function.alpha,
@@ -41,11 +41,11 @@ dnnl::softmax_forward::primitive_desc softmax(const Recipe& recipe, const dnnl::
           attributes};
 }
 
-dnnl::primitive_desc_base describe_softmax(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_softmax(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return softmax(recipe, desc_of(recipe, "src"), attributes);
 }
 
-dnnl::primitive_desc_base describe_softmax_backward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_softmax_backward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return dnnl::softmax_backward::primitive_desc(cpu_engine(), dnnl::algorithm::softmax_accurate,
                                                 desc_of(recipe, "diff_src"), desc_of(recipe, "diff_dst"),
                                                 desc_of(recipe, "dst"), last_axis(recipe.operand("dst").shape),
@@ -57,7 +57,7 @@ void check_reorder(const Recipe& recipe) {
   check_equal_shapes(recipe, "src", "dst", false);
 }
 
-dnnl::primitive_desc_base describe_reorder(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_reorder(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return dnnl::reorder::primitive_desc(cpu_engine(), desc_of(recipe, "src"), cpu_engine(), desc_of(recipe, "dst"),
                                        attributes);
 }

@@ -24,10 +24,9 @@ void check_backward(const Recipe& recipe) {
 
 using Forward = dnnl::inner_product_forward::primitive_desc;
 
-dnnl::primitive_desc_base describe_forward(const Recipe& recipe, dnnl::primitive_attr attributes) {
-  add_post_op(recipe, attributes);
+dnnl::primitive_desc_base describe_forward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return Forward(cpu_engine(), dnnl::prop_kind::forward_training, desc_of(recipe, "src"), desc_of(recipe, "weights"),
-                 desc_of(recipe, "bias"), desc_of(recipe, "dst"), attributes);
+                 desc_of(recipe, "bias"), desc_of(recipe, "dst"), with_post_op(recipe, attributes));
 }
 
 Forward hint(const Recipe& recipe, std::string_view src, const Shape& kernel, std::string_view dst) {
@@ -36,13 +35,13 @@ Forward hint(const Recipe& recipe, std::string_view src, const Shape& kernel, st
   return Forward(cpu_engine(), dnnl::prop_kind::forward_training, desc_of(recipe, src), any, desc_of(recipe, dst));
 }
 
-dnnl::primitive_desc_base describe_backward_data(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward_data(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return dnnl::inner_product_backward_data::primitive_desc(
       cpu_engine(), desc_of(recipe, "diff_src"), desc_of(recipe, "weights"), desc_of(recipe, "diff_dst"),
       hint(recipe, "diff_src", recipe.operand("weights").shape, "diff_dst"), attributes);
 }
 
-dnnl::primitive_desc_base describe_backward_weights(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward_weights(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return dnnl::inner_product_backward_weights::primitive_desc(
       cpu_engine(), desc_of(recipe, "src"), desc_of(recipe, "diff_weights"), desc_of(recipe, "diff_bias"),
       desc_of(recipe, "diff_dst"), hint(recipe, "src", recipe.operand("diff_weights").shape, "diff_dst"), attributes);

@@ -56,11 +56,11 @@ Forward forward(const Recipe& recipe, std::string_view dst, const dnnl::primitiv
           attributes};
 }
 
-dnnl::primitive_desc_base describe_forward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_forward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return forward(recipe, "dst", attributes);
 }
 
-dnnl::primitive_desc_base describe_backward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   // With a scale the library writes diff_scale whatever is asked for; where the recipe has none, the primitive owns it.
   const bool by_parameters = recipe.find("scale") || recipe.find("diff_shift");
   return dnnl::layer_normalization_backward::primitive_desc(

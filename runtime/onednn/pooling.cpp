@@ -48,7 +48,7 @@ void check_backward(const Recipe& recipe) {
 }
 
 dnnl::pooling_forward::primitive_desc forward(const Recipe& recipe, std::string_view src, std::string_view dst,
-                                              dnnl::primitive_attr attributes) {
+                                              const dnnl::primitive_attr& attributes) {
   const Window w = window_of(recipe);
   const auto kind = recipe.find("workspace") ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
   return {cpu_engine(),
@@ -64,12 +64,12 @@ dnnl::pooling_forward::primitive_desc forward(const Recipe& recipe, std::string_
           attributes};
 }
 
-dnnl::primitive_desc_base describe_forward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_forward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return forward(recipe, "src", "dst", attributes);
 }
 
 /// Without the forward hint the library crashes for max pooling.
-dnnl::primitive_desc_base describe_backward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   const Window w = window_of(recipe);
   const auto hint = forward(recipe, "diff_src", "diff_dst", attributes);
   return dnnl::pooling_backward::primitive_desc(cpu_engine(), hint.get_algorithm(), desc_of(recipe, "diff_src"),

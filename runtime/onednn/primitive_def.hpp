@@ -20,7 +20,7 @@ struct PrimitiveDef {
   /// Extents against each other and settings; operands, types and layouts were checked before.
   void (*check)(const Recipe& recipe) = nullptr;
   /// Layouts may be "any". Backward primitives build their forward hint from the recipe itself.
-  dnnl::primitive_desc_base (*describe)(const Recipe& recipe, dnnl::primitive_attr attributes) = nullptr;
+  dnnl::primitive_desc_base (*describe)(const Recipe& recipe, const dnnl::primitive_attr& attributes) = nullptr;
   std::span<const InPlace> in_place = {};
   /// What the library insists on though the recipe may have no operand for it: results nobody reads.
   std::span<const std::string_view> owned = {};
@@ -67,8 +67,8 @@ struct Eltwise {
 };
 Eltwise eltwise_of(const std::string& word);
 
-/// "post_op", where the recipe has one: checked, and added to the attributes.
+/// "post_op", where the recipe has one: checked, and added to the attributes (which are a handle: to all its copies).
 void check_post_op(const Recipe& recipe);
-void add_post_op(const Recipe& recipe, dnnl::primitive_attr& attributes);
+dnnl::primitive_attr with_post_op(const Recipe& recipe, dnnl::primitive_attr attributes);
 
 }  // namespace weir

@@ -34,11 +34,11 @@ dnnl::resampling_forward::primitive_desc forward(const Recipe& recipe, std::stri
           desc_of(recipe, dst), attributes};
 }
 
-dnnl::primitive_desc_base describe_forward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_forward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return forward(recipe, "src", "dst", attributes);
 }
 
-dnnl::primitive_desc_base describe_backward(const Recipe& recipe, dnnl::primitive_attr attributes) {
+dnnl::primitive_desc_base describe_backward(const Recipe& recipe, const dnnl::primitive_attr& attributes) {
   return dnnl::resampling_backward::primitive_desc(
       cpu_engine(), algorithm_of(recipe), desc_of(recipe, "diff_src"), desc_of(recipe, "diff_dst"),
       forward(recipe, "diff_src", "diff_dst", dnnl::primitive_attr()), attributes);

@@ -66,12 +66,13 @@ void check_post_op(const Recipe& recipe) {
   if (recipe.attributes.has("post_op")) word_setting(recipe, "post_op", {"relu", "relu6", "tanh", "logistic"});
 }
 
-void add_post_op(const Recipe& recipe, dnnl::primitive_attr& attributes) {
-  if (!recipe.attributes.has("post_op")) return;
+dnnl::primitive_attr with_post_op(const Recipe& recipe, dnnl::primitive_attr attributes) {
+  if (!recipe.attributes.has("post_op")) return attributes;
   dnnl::post_ops operations;
   const Eltwise function = eltwise_of(recipe.attributes.word("post_op"));
   operations.append_eltwise(function.algorithm, function.alpha, function.beta);
   attributes.set_post_ops(operations);
+  return attributes;
 }
 
 }  // namespace weir
