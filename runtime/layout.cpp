@@ -141,6 +141,19 @@ std::int64_t physical_count(const Shape& shape) {
   return element_count(extents);
 }
 
+std::vector<std::int64_t> places_along(const Shape& shape, std::size_t axis) {
+  const std::vector<Loop> order = loops(shape);
+  std::int64_t padded = 1;
+  for (const Loop& loop : order)
+    if (loop.axis == axis) padded *= loop.extent;
+  std::vector<std::int64_t> places(static_cast<std::size_t>(padded), 0);
+  std::int64_t stride = 1;
+  for (auto loop = order.rbegin(); loop != order.rend(); stride *= loop++->extent)
+    for (std::int64_t i = 0; loop->axis == axis && i < padded; ++i)
+      places[static_cast<std::size_t>(i)] += i / loop->step % loop->extent * stride;
+  return places;
+}
+
 bool is_dense(const Shape& shape) {
   if (shape.layout == shape.axes) return true;
   std::size_t at = 0;

@@ -30,6 +30,10 @@ void check_layout(const Shape& shape);
 /// Elements with padding; checked for overflow.
 std::int64_t physical_count(const Shape& shape);
 
+/// Where the entries of one axis lie, relative to its first, padding included. Where an entry lies is the sum of these
+/// over all axes.
+std::vector<std::int64_t> places_along(const Shape& shape, std::size_t axis);
+
 /// True where the layout is the canonical order without padding, up to axes of extent 1: the host's bytes are the
 /// tensor's bytes.
 bool is_dense(const Shape& shape);

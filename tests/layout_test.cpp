@@ -83,6 +83,28 @@ TEST_CASE("dense is the canonical order up to axes of extent 1") {
   CHECK(is_dense({{}, "", ""}));
 }
 
+TEST_CASE("where an entry lies is the sum of the places of its indices") {
+  for (const std::string axes : {"o", "io", "hwio", "hwigo"})
+    for (const std::string& word : layout_words(axes))
+      for (const Dims& dims : extents_of(axes)) {
+        const Shape shape{dims, axes, word};
+        const Values dense = numbers(element_count(dims));
+        Values packed(static_cast<std::size_t>(physical_count(shape))), gathered;
+        pack(shape, dense.data(), packed.data());
+        std::vector<std::int64_t> places{0};
+        for (std::size_t axis = 0; axis < dims.size(); ++axis) {
+          const std::vector<std::int64_t> along = places_along(shape, axis);
+          REQUIRE(static_cast<std::int64_t>(along.size()) >= dims[axis]);
+          std::vector<std::int64_t> sums;
+          for (const std::int64_t place : places)
+            for (std::int64_t i = 0; i < dims[axis]; ++i) sums.push_back(place + along[static_cast<std::size_t>(i)]);
+          places = std::move(sums);
+        }
+        for (const std::int64_t place : places) gathered.push_back(packed.at(static_cast<std::size_t>(place)));
+        CHECK_MESSAGE(gathered == dense, axes << " " << to_string(dims) << " " << word);
+      }
+}
+
 TEST_CASE("packing fills the padding with zeros, whatever was there") {
   const Shape shape{{2, 3, 2, 11}, "nhwc", "nChw8c"};
   const Values dense = numbers(element_count(shape.dims));
