@@ -27,6 +27,24 @@ std::string repeated_role(std::string_view role, std::size_t tensor) {
   return tensor == 0 ? std::string(role) : std::string(role) + "_" + std::to_string(tensor + 1);
 }
 
+Recipe recipe_of_tensor(const Recipe& recipe, std::size_t tensor) {
+  const KernelDef* kernel = find_kernel(recipe.kernel);
+  const auto base_of = [&](const std::string& role) -> std::string_view {
+    const std::size_t digits = role.find_last_not_of("0123456789") + 1;
+    const bool is_further = digits > 0 && digits < role.size() && role[digits - 1] == '_';
+    const std::string_view base = std::string_view(role).substr(0, is_further ? digits - 1 : role.size());
+    return std::find(kernel->repeats.begin(), kernel->repeats.end(), base) != kernel->repeats.end() ? base : "";
+  };
+  Recipe one{recipe.kernel, {}, recipe.attributes, recipe.threads};
+  for (const RecipeOperand& operand : recipe.operands) {
+    const std::string_view base = kernel ? base_of(operand.role) : "";
+    if (!base.empty() && operand.role != repeated_role(base, tensor)) continue;
+    one.operands.push_back(operand);
+    if (!base.empty()) one.operands.back().role = base;
+  }
+  return one;
+}
+
 void validate_recipe(const Recipe& recipe) {
   if (const KernelDef* kernel = find_kernel(recipe.kernel)) {
     check_shapes(recipe);

@@ -44,6 +44,8 @@ struct KernelDef {
 
 /// "parameter", "parameter_2", "parameter_3", … for tensor 0, 1, 2, …
 std::string repeated_role(std::string_view role, std::size_t tensor);
+/// How one of several tensors is computed: with the operands that all share, as if it were alone.
+Recipe recipe_of_tensor(const Recipe& recipe, std::size_t tensor);
 
 std::span<const KernelDef* const> kernels_table();    ///< generated from the folder, sorted by name
 const KernelDef* find_kernel(std::string_view name);  ///< null for a oneDNN primitive or an unknown word

@@ -72,7 +72,7 @@ double flops_of(const Recipe& recipe) {
   // Mean, squared distance, normalizing and scaling: about eight operations an entry forward, twice that backward.
   if (recipe.kernel.starts_with("batch_normalization_") || recipe.kernel.starts_with("normalize_batch"))
     return (recipe.find("diff_dst") ? 16 : 8) * std::max(entries(recipe, "src"), entries(recipe, "diff_dst"));
-  return recipe.kernel == "reorder" ? 0 : largest_operand(recipe);
+  return is_reorder(recipe) ? 0 : largest_operand(recipe);
 }
 
 bool is_product(const Recipe& recipe) {
@@ -80,6 +80,8 @@ bool is_product(const Recipe& recipe) {
     if (recipe.kernel.starts_with(kind)) return true;
   return false;
 }
+
+bool is_reorder(const Recipe& recipe) { return recipe.kernel == "reorder" || recipe.kernel == "repack"; }
 
 Cost cost_of(const Recipe& recipe) {
   Cost cost{flops_of(recipe), 0, 1};

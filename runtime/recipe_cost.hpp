@@ -18,6 +18,9 @@ double flops_of(const Recipe& recipe);
 /// A convolution or a product of matrices: work that arithmetic limits, not memory.
 bool is_product(const Recipe& recipe);
 
+/// Copies into another layout, the library's or ours.
+bool is_reorder(const Recipe& recipe);
+
 /// Of one step that computes by this recipe. Throws what byte_count throws.
 Cost cost_of(const Recipe& recipe);
 /// Of one run of all of the program's steps: refresh, compute and commit.

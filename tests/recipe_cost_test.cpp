@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "runtime/kernel.hpp"
+
 using namespace weir;
 
 namespace {
@@ -33,6 +35,22 @@ TEST_CASE("a convolution costs its window for every entry of the result, forward
   recipe.operands[0].role = "diff_src";
   recipe.operands[2].role = "diff_dst";
   CHECK(cost_of(recipe).flops == forward);
+}
+
+TEST_CASE("a copy into other layouts costs what it reads and writes, with padding, and no arithmetic") {
+  const auto as = [](RecipeOperand operand, const char* layout) {
+    operand.shape.layout = layout;
+    return operand;
+  };
+  const Recipe recipe{
+      "repack",
+      {operand("src", Access::read, {8, 3}, "io"), as(operand("dst", Access::write, {8, 3}, "io"), "Oi4o"),
+       operand("src_2", Access::read, {5, 7}, "io"), as(operand("dst_2", Access::write, {5, 7}, "io"), "oi")}};
+  CHECK(is_reorder(recipe));
+  CHECK(cost_of(recipe).flops == 0);
+  CHECK(cost_of(recipe).bytes == 4 * (24 + 32 + 35 + 35));
+  CHECK(cost_of(recipe_of_tensor(recipe, 0)).bytes == 4 * (24 + 32));
+  CHECK(cost_of(recipe_of_tensor(recipe, 1)).bytes == 4 * (35 + 35));
 }
 
 TEST_CASE("pooling looks at each place of its window once") {
