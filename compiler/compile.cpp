@@ -147,6 +147,7 @@ void add_forward_program(Compilation& c, ProgramKind kind, std::int64_t batch) {
   if (kind == ProgramKind::predict) batch = rows_at_once(training.graph, batch);
   const LayoutAssignment layouts = assigned_layouts(c, run, training, batch);
   LoweredGraph lowered = run("lower", lower, training, c.target, batch, c.homes, layouts);
+  lowered = run.optional("group_updates", group_updates, std::move(lowered));
   emit(c, kind, std::move(training), std::move(lowered));
 }
 

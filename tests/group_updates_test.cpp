@@ -1,6 +1,7 @@
-// Updates of several parameters in one step: the same bits as one by one.
+// Updates of several parameters in one step, and their copies in other layouts: the same bits as one by one.
 #include <doctest/doctest.h>
 
+#include "compiler/passes/passes.hpp"
 #include "tests/message_of.hpp"
 #include "tests/models.hpp"
 #include "tests/run_recipe.hpp"
@@ -66,6 +67,64 @@ std::vector<std::string> commit_nodes(const std::string& text, CompileOptions op
   for (const Step& step : plan->find(ProgramKind::train, 8)->commit) nodes.push_back(step.node);
   return nodes;
 }
+
+const std::string convolutions = R"({
+  "format": "weir/1", "inputs": { "image": { "shape": [8, 8, 24] }, "label": { "shape": [], "dtype": "i32" } },
+  "layers": [
+    { "name": "wide", "type": "conv2d", "filters": 96, "kernel_size": 1, "use_bias": false, "activation": "relu" },
+    { "name": "deep", "type": "depthwise_conv2d", "kernel_size": 3, "padding": "same" },
+    { "name": "narrow", "type": "conv2d", "filters": 20, "kernel_size": 3, "strides": 2 },
+    { "name": "normal", "type": "batch_normalization" },
+    { "name": "mean", "type": "global_average_pooling2d" },
+    { "name": "out", "type": "dense", "units": 3 } ],
+  "loss": { "terms": { "final": { "type": "sparse_categorical_crossentropy", "at": "out", "from_logits": true,
+                                  "target": { "input": "label" } } } },
+  "train": { "optimizer": { "type": "adam", "learning_rate": 0.01 }, "batch_size": 8 }
+})";
+
+struct Refreshed {
+  std::size_t reorders = 0, movable = 0, groups = 0, tensors = 0;
+  bool readers_follow = true;  ///< no step before the group reads a copy that it makes
+};
+
+Refreshed refreshed(const Plan& plan, const Program& program) {
+  Refreshed found;
+  std::set<int> read;
+  for (const Step& step : program.refresh) {
+    const Recipe& recipe = plan.recipes[static_cast<std::size_t>(step.recipe)];
+    const bool stored = step.operands[0].space == BufferRef::Space::store;
+    found.reorders += recipe.kernel == "reorder";
+    found.movable += recipe.kernel == "reorder" && stored && !step.watched;
+    found.groups += recipe.kernel == "repack";
+    for (std::size_t i = 0; i < step.operands.size(); ++i) {
+      if (recipe.operands[i].access == Access::read && step.operands[i].space == BufferRef::Space::arena)
+        read.insert(step.operands[i].index);
+      if (recipe.kernel != "repack" || recipe.operands[i].access == Access::read) continue;
+      ++found.tensors;
+      found.readers_follow = found.readers_follow && !read.contains(step.operands[i].index);
+    }
+  }
+  return found;
+}
+
+/// A lowered graph of reorders alone, f32 but for i32 ones.
+struct Reorders {
+  LoweredGraph lowered;
+
+  int value(const char* name, BufferClass kind, const char* layout, DType dtype = DType::f32) {
+    lowered.values.push_back({.name = name, .kind = kind, .dtype = dtype, .shape = {{6, 4}, "io", layout}});
+    return static_cast<int>(lowered.values.size()) - 1;
+  }
+  void add(const char* node, Phase phase, int from, int to, bool watched = false) {
+    const auto operand = [&](const char* role, Access access, int id) {
+      const LoweredValue& value = lowered.values[static_cast<std::size_t>(id)];
+      return RecipeOperand{role, access, value.dtype, value.shape};
+    };
+    const Recipe recipe{"reorder", {operand("src", Access::read, from), operand("dst", Access::write, to)}, {}, 2};
+    lowered.steps.push_back(
+        {.recipe = recipe, .operands = {from, to}, .node = node, .phase = phase, .watched = watched});
+  }
+};
 
 }  // namespace
 
@@ -170,6 +229,56 @@ TEST_CASE("a statistic that moves twice does so in two steps") {
   const std::vector<std::string> nodes = commit_nodes(text);
   CHECK(std::count(nodes.begin(), nodes.end(), means) == 2);
   CHECK(trained(text, {}) == trained(text, {.without = {"group_updates"}}));
+}
+
+TEST_CASE("copies of what is kept are one step, where the first of them stood; other reorders stay as they are") {
+  Reorders r;
+  const int a = r.value("a", BufferClass::parameter, "io"), b = r.value("b", BufferClass::statistic, "oi");
+  const int number = r.value("number", BufferClass::parameter, "io", DType::i32);
+  const auto copy = [&](const char* layout, DType dtype = DType::f32) {
+    return r.value("copy", BufferClass::copy, layout, dtype);
+  };
+  const int turned = copy("oi"), further = copy("Io4i");
+  r.add("number as oi", Phase::refresh, number, copy("oi", DType::i32));
+  r.add("a as oi", Phase::refresh, a, turned);
+  r.add("a for a watcher", Phase::refresh, a, copy("Oi8o"), true);
+  r.add("of a copy", Phase::refresh, turned, further);
+  r.add("b as io", Phase::refresh, b, copy("io"));
+  r.add("a as Oi4o", Phase::refresh, a, copy("Oi4o"));
+  r.add("in compute", Phase::compute, a, copy("oi"));
+  const LoweredGraph grouped = group_updates(r.lowered);
+  verify(grouped);
+  std::vector<std::string> nodes;
+  for (const LoweredStep& step : grouped.steps) nodes.push_back(step.recipe.kernel + " " + step.node);
+  CHECK(nodes == std::vector<std::string>{"reorder number as oi", "repack a as oi, b as io, a as Oi4o",
+                                          "reorder a for a watcher", "reorder of a copy", "reorder in compute"});
+  CHECK(grouped.steps[1].operands == std::vector<int>{a, turned, b, 7, a, 8});
+  validate_recipe(grouped.steps[1].recipe);
+}
+
+TEST_CASE("a model's copies are one step in every program, before whatever reads them, with the same bits") {
+  const auto plan = compiled(convolutions), one_by_one = compiled(convolutions, {.without = {"group_updates"}});
+  for (const ProgramKind kind : {ProgramKind::train, ProgramKind::evaluate, ProgramKind::predict}) {
+    const Refreshed after = refreshed(*plan, *plan->find(kind, 8));
+    const Refreshed before = refreshed(*one_by_one, *one_by_one->find(kind, 8));
+    CHECK(before.groups == 0);
+    CHECK(after.groups == (before.movable > 0));
+    CHECK(after.tensors == before.movable);
+    CHECK(after.movable == 0);
+    CHECK(after.reorders == before.reorders - before.movable);
+    CHECK(after.readers_follow);
+    if (kind == ProgramKind::train && has_widest_vectors()) CHECK(after.tensors >= 3);
+  }
+  Session grouped(plan, {.seed = 3, .poison = true}), alone(one_by_one, {.seed = 3, .poison = true});
+  const Tensor image = made_up({8, 8, 8, 24}, 1), label = made_up_classes(8, 3);
+  for (int step = 0; step < 3; ++step) {
+    const Feed feed{{"image", image}, {"label", label}};
+    CHECK(grouped.train_step(feed).total == alone.train_step(feed).total);
+    CHECK(grouped.predict({{"image", image}}).at("out").bytes == alone.predict({{"image", image}}).at("out").bytes);
+    CHECK(grouped.evaluate(feed).total == alone.evaluate(feed).total);
+  }
+  for (const Parameter& parameter : plan->parameters)
+    CHECK(grouped.parameter(parameter.name).bytes == alone.parameter(parameter.name).bytes);
 }
 
 TEST_CASE("a constraint still follows the update of its parameter") {

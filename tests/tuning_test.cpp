@@ -63,7 +63,7 @@ TEST_CASE("a tuned plan trains to the same losses and says that it is tuned") {
   CHECK_FALSE(plain->tuning);
   REQUIRE(tuned->tuning);
   CHECK(tuned->tuning->timed > 0);
-  CHECK(tuned->tuning->timed <= static_cast<int>(tuned->recipes.size()));
+  CHECK(tuned->tuning->timed <= static_cast<int>(table.size()));
   CHECK(plan_from_json(plan_to_json(*tuned)) == *tuned);
   for (const auto& timed : table) {
     INFO(timed.first);

@@ -9,7 +9,7 @@ namespace {
 
 std::string_view kind_of(const Recipe& recipe) {
   if (is_product(recipe)) return "products";
-  return recipe.kernel == "reorder" ? "reorders" : "memory";
+  return is_reorder(recipe) ? "reorders" : "memory";
 }
 
 std::size_t names_in(const std::string& node) {
@@ -18,9 +18,10 @@ std::size_t names_in(const std::string& node) {
   return count;
 }
 
-/// commit: the node of an update is a parameter, or a list of them.
+/// commit: the node of an update is a parameter, or a list of them. Another list is one of copies.
 std::string layer_of(const std::string& node, bool commit) {
-  if (const std::size_t count = names_in(node); count > 1) return fmt::format("{} parameters", count);
+  if (const std::size_t count = names_in(node); count > 1)
+    return fmt::format("{} {}", count, commit ? "parameters" : "copies");
   return node.substr(0, commit ? node.rfind('.') : node.find_first_of(" :"));
 }
 

@@ -13,6 +13,7 @@
 #include "compiler/cli/show_memory.hpp"
 #include "compiler/cli/text.hpp"
 #include "compiler/passes/passes.hpp"
+#include "runtime/kernel.hpp"
 #include "runtime/recipe_cost.hpp"
 
 namespace weir::cli {
@@ -78,6 +79,17 @@ std::vector<std::string> reference_steps(const Plan& plan) {
   return steps;
 }
 
+/// A step of several tensors is named after all of them.
+void add_cost(const std::string& nodes, const Recipe& recipe, std::map<std::string, Cost>& costs) {
+  std::size_t tensor = 0;
+  for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 2, ++tensor) {
+    end = nodes.find(", ", begin);
+    const bool is_alone = begin == 0 && end == std::string::npos;
+    costs[nodes.substr(begin, nodes.find_first_of(" .:,", begin) - begin)] +=
+        cost_of(is_alone ? recipe : recipe_of_tensor(recipe, tensor));
+  }
+}
+
 /// Of one run of the first program, which is a training step where the model trains: forward, backward and update of
 /// each layer. Steps are named after what they do: "conv_1", "conv_1 gradient_input", "conv_1.kernel as Ohwi32o".
 std::map<std::string, Cost> layer_costs(const Plan& plan) {
@@ -85,9 +97,7 @@ std::map<std::string, Cost> layer_costs(const Plan& plan) {
   if (plan.programs.empty()) return costs;
   const Program& program = plan.programs.front();
   for (const auto* steps : {&program.refresh, &program.compute, &program.commit})
-    for (const Step& step : *steps)
-      costs[step.node.substr(0, step.node.find_first_of(" .:"))] +=
-          cost_of(plan.recipes.at(static_cast<std::size_t>(step.recipe)));
+    for (const Step& step : *steps) add_cost(step.node, plan.recipes.at(static_cast<std::size_t>(step.recipe)), costs);
   return costs;
 }
 

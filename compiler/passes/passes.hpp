@@ -72,7 +72,7 @@ LayoutAssignment assign_layouts(const TrainingGraph& training, const Target& tar
 LoweredGraph lower(const TrainingGraph& training, const Target& target, std::int64_t batch, HomeShapes& homes,
                    const LayoutAssignment& layouts = {});
 
-/// Optional ("group_updates"): updates of several parameters run in one step.
+/// Optional ("group_updates"): updates of several parameters run in one step, and so do their copies in other layouts.
 LoweredGraph group_updates(LoweredGraph lowered);
 
 /// Offsets in one arena: best of several greedy orders. Knows sizes and lives, nothing else.
