@@ -168,7 +168,7 @@ struct TrainingSettings {
 
 /// Of a plan whose recipes were chosen by the clock.
 struct TuningReport {
-  int timed = 0;    ///< distinct open recipes among the plan's that had several ways to be computed
+  int timed = 0;    ///< distinct open recipes that had several ways to be computed
   int changed = 0;  ///< of them, and of nodes with a layout: chosen otherwise than without the clock
   bool operator==(const TuningReport&) const = default;
 };
